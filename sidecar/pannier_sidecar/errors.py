@@ -1,0 +1,55 @@
+"""What can go wrong below the HTTP surface.
+
+::
+
+    PannierError
+    └── TierError                 a tier gave no answer: the state of the key is *unknown*, never *missing*
+        ├── TierUnavailable       refused, down, circuit open, garbage, wrong credentials
+        ├── TierTimeout           no answer within its budget
+        ├── TierThrottled         asked to slow down, retries within the budget were used up
+        └── TierMisconfigured     missing table, wrong key schema, access denied: a person has to act
+
+Foreign errors are translated into these once, in the adapter that owns the client, with ``from``. In bulk answers
+a `TierError` instance stands as the value of the key it happened to, so that the other keys are still answered.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pannier.errors import PannierError
+
+
+class TierError(PannierError):
+    """A tier did not answer; ``tier`` is ``l2``, ``l3`` or ``on_demand``."""
+
+    reason: ClassVar[str] = "TierFailed"
+
+    def __init__(self, tier: str, message: str) -> None:
+        self.tier = tier
+        self.message = message
+        super().__init__(f"{tier}: {message}")
+
+
+class TierUnavailable(TierError):
+    """The tier cannot be reached or does not speak its protocol; trying again later may help."""
+
+    reason = "TierUnavailable"
+
+
+class TierTimeout(TierError):
+    """The tier did not answer within its budget; a write may or may not have been stored."""
+
+    reason = "TierTimeout"
+
+
+class TierThrottled(TierError):
+    """The tier asked to slow down."""
+
+    reason = "TierThrottled"
+
+
+class TierMisconfigured(TierError):
+    """The tier refuses what this sidecar is set up to do; retrying does not help, a person has to act."""
+
+    reason = "TierMisconfigured"

@@ -1,0 +1,109 @@
+"""The read plan: one catalog compiled into what a request needs, immutable, swapped whole.
+
+Everything derivable from a group's spec is derived here once per catalog revision, so that no request does work
+per registered group (feast-dev/feast#3442 is what happens otherwise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pannier.catalog import Catalog, CatalogFeature, CatalogGroup
+from pannier.keys import UNIT_MICROSECONDS, cache_key_prefix
+from pannier.values import FeatureCodec, codec_for
+
+
+class FeaturePlan:
+    """One feature, compiled: its codec and the bytes its name takes in an answer."""
+
+    __slots__ = ("codec", "default", "feature", "id", "json_name", "name", "served", "state")
+
+    def __init__(self, feature: CatalogFeature) -> None:
+        self.feature = feature
+        self.id = feature.id
+        self.name = feature.name
+        self.state = feature.state
+        self.served = feature.state != "Removed"
+        self.codec: FeatureCodec = codec_for(feature)
+        self.json_name = f'"{feature.name}":'.encode()
+        self.default: bytes | None = bytes(feature.default) if feature.default is not None else None
+
+    def __repr__(self) -> str:
+        return f"<FeaturePlan {self.id} {self.name} {self.feature.type} {self.state}>"
+
+
+class GroupPlan:
+    """One group, compiled. Compared by identity: an entry made under another plan is looked at again."""
+
+    __slots__ = (
+        "by_id",
+        "by_name",
+        "cache_prefix",
+        "features",
+        "group",
+        "is_timeline",
+        "name",
+        "partition_prefix",
+        "policy",
+        "query",
+        "register_capacity",
+        "retention",
+        "schema_hash",
+        "served",
+        "table",
+        "tie_breaker",
+        "unit_us",
+        "width",
+    )
+
+    def __init__(self, group: CatalogGroup) -> None:
+        self.group = group
+        self.name = group.group_name
+        self.policy = group.policy
+        self.query = group.query
+        self.retention = group.retention
+        self.schema_hash = group.schema_hash
+        self.table = group.table_name
+        self.cache_prefix = cache_key_prefix(group.namespace, group.group_name)
+        self.partition_prefix = f"{group.group_name}#"
+        self.features = tuple(FeaturePlan(feature) for feature in group.features)
+        self.served = tuple(feature for feature in self.features if feature.served)
+        self.by_name: Mapping[str, FeaturePlan] = MappingProxyType({f.name: f for f in self.features})
+        self.by_id: Mapping[int, FeaturePlan] = MappingProxyType({f.id: f for f in self.features})
+        sort = group.key.sort_key
+        self.is_timeline = sort is not None
+        self.width = sort.width if sort else 0
+        self.unit_us = UNIT_MICROSECONDS[sort.unit] if sort else 1
+        self.tie_breaker = self.by_name[sort.tie_breaker] if sort and sort.tie_breaker else None
+        self.register_capacity = group.query.max_limit + 16
+        """Sort keys a cached timeline keeps; the slack lets tombstones and late records in without a reload."""
+
+    @property
+    def is_strong(self) -> bool:
+        """Whether every read goes to L3, strongly consistent."""
+        return self.policy.read_consistency == "Strong"
+
+    @property
+    def can_write(self) -> bool:
+        """Whether this sidecar may write rows of the group."""
+        return self.group.access == "ReadWrite"
+
+    def __repr__(self) -> str:
+        kind = "timeline" if self.is_timeline else "record"
+        return f"<GroupPlan {self.group.namespace}/{self.name} {kind} generation {self.group.generation}>"
+
+
+class ReadPlan:
+    """All groups this sidecar serves, by name, as of one catalog revision."""
+
+    __slots__ = ("groups", "revision")
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.revision = catalog.revision
+        self.groups: Mapping[str, GroupPlan] = MappingProxyType(
+            {group.group_name: GroupPlan(group) for group in catalog.groups}
+        )
+
+    def __repr__(self) -> str:
+        return f"<ReadPlan revision {self.revision}, {len(self.groups)} groups>"

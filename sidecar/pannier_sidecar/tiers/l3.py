@@ -1,0 +1,59 @@
+"""What every L3 store can do. `l3_dynamodb` and `l3_embedded` pass one conformance suite.
+
+Bulk is the primitive: answers are aligned with the keys asked. A key the store could not answer has a `TierError` as
+its value (unknown), which is never None (the store said: no such row).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from pannier_sidecar.errors import TierError
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
+
+
+class Store(Protocol):
+    """An L3 store. Owned through ``async with``; safe for concurrent use in one event loop."""
+
+    async def read_records(
+        self, keys: Sequence[RowKey], *, strong: bool, timeout_seconds: float
+    ) -> list[Row | TierError | None]:
+        """Rows of record groups, tombstones and expired rows included (the caller filters by its clock)."""
+        ...
+
+    async def read_timelines(
+        self, queries: Sequence[TimelineQuery], *, strong: bool, timeout_seconds: float, now_us: int
+    ) -> list[TimelinePage | TierError]:
+        """Newest-first pages; pages on until ``limit`` live rows (not expired, deleted or fenced at ``now_us``) or the end."""
+        ...
+
+    async def write(
+        self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int
+    ) -> list[PutOutcome]:
+        """Apply each put by event time, atomically per item. Never raises for one put: its outcome is ``failed``
+        (surely not stored) or ``unknown`` (may be stored)."""
+        ...
+
+    async def erase(
+        self, plan: GroupPlan, id: str, *, timeout_seconds: float, now_us: int, max_rows: int = 1000
+    ) -> Erasure:
+        """Delete a whole timeline id: write the fence (that one write is the delete), then remove up to ``max_rows``
+        rows under it. Repeat until ``finished``. Raises `TierError`; once the fence is acknowledged the id is gone for readers."""
+        ...
+
+    async def check(self, plans: Sequence[GroupPlan]) -> dict[str, TierError | None]:
+        """Per group name: None if its table is there with the right keys, else what is wrong. For status, not for serving."""
+        ...
+
+    async def create_tables(self, plans: Sequence[GroupPlan]) -> None:
+        """Make what is missing. Development only: in a cluster the operator owns tables."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
