@@ -1,0 +1,270 @@
+"""Everything the sidecar counts: plain integers and fixed buckets, nothing else.
+
+The request path adds to attributes (`GroupCounters`, `Histogram`) and never calls a metrics library;
+`exposition` reads them when somebody scrapes. Label values are bounded: at most `MAX_GROUPS` groups, at most
+`MAX_LABELS` combinations of any other family; what comes after is counted under ``other``.
+Nothing here measures time: callers pass what they measured.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, Literal, NamedTuple
+
+MAX_GROUPS: Final = 512
+MAX_LABELS: Final = 256
+OTHER: Final = "other"
+
+Outcome = Literal["l1", "l2", "l3", "on_demand", "negative", "missing", "unknown", "stale"]
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "l1",
+    "l2",
+    "l3",
+    "on_demand",
+    "negative",
+    "missing",
+    "unknown",
+    "stale",
+)
+Tier = Literal["l1", "l2", "l3", "on_demand"]
+CircuitState = Literal["closed", "open", "half_open"]
+CIRCUIT_STATES: Final[tuple[CircuitState, ...]] = ("closed", "open", "half_open")
+
+LOAD_BUCKETS_SECONDS: Final = (
+    0.0005,
+    0.001,
+    0.002,
+    0.003,
+    0.005,
+    0.0075,
+    0.01,
+    0.015,
+    0.02,
+    0.03,
+    0.05,
+    0.1,
+    0.25,
+    1.0,
+    5.0,
+)
+AGE_BUCKETS_SECONDS: Final = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
+
+
+class Histogram:
+    """Counts per fixed bucket: one bisection and two additions per observation."""
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float, n: int = 1) -> None:
+        """Count ``n`` observations of one value."""
+        self.counts[bisect_left(self.bounds, value)] += n
+        self.total += value * n
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """The buckets as Prometheus wants them: each holds all below it."""
+        edges = [*(str(bound) for bound in self.bounds), "+Inf"]
+        running, buckets = 0, []
+        for edge, count in zip(edges, self.counts, strict=True):
+            running += count
+            buckets.append((edge, float(running)))
+        return buckets
+
+    def __repr__(self) -> str:
+        return f"<Histogram {sum(self.counts)} observations, sum {self.total:.6g}>"
+
+
+class GroupCounters:
+    """What is counted of one group: plain integers to add to. Each row answered counts in one outcome."""
+
+    __slots__ = (
+        "l1",
+        "l2",
+        "l3",
+        "l3_lookups",
+        "l3_missing",
+        "loads",
+        "missing",
+        "name",
+        "negative",
+        "on_demand",
+        "outdated",
+        "refresh_early",
+        "refresh_soft",
+        "replaced",
+        "served_age",
+        "stale",
+        "unknown",
+        "writes",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.l1 = self.l2 = self.l3 = self.on_demand = 0
+        self.negative = self.missing = self.unknown = self.stale = 0
+        self.outdated = 0
+        self.refresh_early = self.refresh_soft = 0
+        self.l3_lookups = self.l3_missing = 0
+        self.replaced = 0
+        self.writes: dict[str, int] = {}
+        self.loads: dict[str, Histogram] = {}
+        self.served_age = Histogram(AGE_BUCKETS_SECONDS)
+
+    def load_seconds(self, tier: Tier, seconds: float) -> None:
+        """One load of this group from a tier took this long."""
+        histogram = self.loads.get(tier)
+        if histogram is None:
+            histogram = self.loads[tier] = Histogram(LOAD_BUCKETS_SECONDS)
+        histogram.observe(seconds)
+
+    def __repr__(self) -> str:
+        outcomes = " ".join(f"{o}={n}" for o in OUTCOMES if (n := getattr(self, o)))
+        return f"<GroupCounters {self.name} {outcomes or 'nothing read'}>"
+
+
+class LabelledCounts:
+    """A counter with labels whose number of combinations is bounded."""
+
+    __slots__ = ("_counts", "_width")
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._counts: dict[tuple[str, ...], int] = {}
+
+    def add(self, *labels: str, n: int = 1) -> None:
+        """Count; a combination beyond the bound counts as ``other``."""
+        if labels not in self._counts and len(self._counts) >= MAX_LABELS:
+            labels = (OTHER,) * self._width
+        self._counts[labels] = self._counts.get(labels, 0) + n
+
+    def items(self) -> Iterable[tuple[tuple[str, ...], int]]:
+        """Label values and their counts."""
+        return self._counts.items()
+
+    def __repr__(self) -> str:
+        return f"<LabelledCounts {self._counts}>"
+
+
+class L1Usage(NamedTuple):
+    """How much of L1 one group holds."""
+
+    entries: int
+    bytes: int
+    evictions: int
+
+
+class BackfillUsage(NamedTuple):
+    """How full the background writer of L2 is."""
+
+    queued: int
+    unconfirmed: int
+
+
+class Metrics:
+    """All counters of one sidecar."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, GroupCounters] = {}
+        self.tier_errors = LabelledCounts(2)
+        self.backfills = LabelledCounts(1)
+        self.problems = LabelledCounts(1)
+        self.catalog_rejections = LabelledCounts(1)
+        self.circuits: dict[str, CircuitState] = {}
+        self.catalog_revision = 0
+        self.catalog_groups = 0
+        self.l1_limit_bytes = 0
+        self._l1: Callable[[], Mapping[str, L1Usage]] = dict
+        self._backfill: Callable[[], BackfillUsage | None] = lambda: None
+
+    def group(self, name: str) -> GroupCounters:
+        """Give the counters of a group, to be kept by the caller; beyond the bound those of ``other``."""
+        counters = self._groups.get(name)
+        if counters is None:
+            if len(self._groups) >= MAX_GROUPS and name != OTHER:
+                return self.group(OTHER)
+            counters = self._groups[name] = GroupCounters(name)
+        return counters
+
+    def reads(self, group: str, outcome: Outcome, n: int = 1) -> None:
+        """``n`` rows of a group were answered with this outcome."""
+        counters = self.group(group)
+        setattr(counters, outcome, getattr(counters, outcome) + n)
+
+    def refresh(self, group: str, kind: Literal["early", "soft"]) -> None:
+        """An entry is refreshed in the background, early by dice or past its soft deadline."""
+        counters = self.group(group)
+        if kind == "early":
+            counters.refresh_early += 1
+        else:
+            counters.refresh_soft += 1
+
+    def load_seconds(self, tier: Tier, group: str, seconds: float) -> None:
+        """One load from a tier took this long."""
+        self.group(group).load_seconds(tier, seconds)
+
+    def served_age(self, group: str, seconds: float) -> None:
+        """A value was served this long after L3 said so."""
+        self.group(group).served_age.observe(seconds)
+
+    def l3_missing(self, group: str, n: int = 1) -> None:
+        """L3 said of ``n`` looked-up keys that there is no such row."""
+        self.group(group).l3_missing += n
+
+    def writes(self, group: str, verdict: str, n: int = 1) -> None:
+        """``n`` writes of a group ended with this verdict."""
+        counts = self.group(group).writes
+        counts[verdict] = counts.get(verdict, 0) + n
+
+    def backfill(self, event: str, n: int = 1) -> None:
+        """The background writer of L2 did something: queued, written, dropped, retried, ..."""
+        self.backfills.add(event, n=n)
+
+    def tier_error(self, tier: str, reason: str) -> None:
+        """A tier gave no answer."""
+        self.tier_errors.add(tier, reason)
+
+    def circuit(self, tier: str, state: CircuitState) -> None:
+        """The circuit breaker of a tier is now in this state."""
+        self.circuits[tier] = state
+
+    def problem(self, reason: str) -> None:
+        """A request, or one read of it, was answered with a problem."""
+        self.problems.add(reason)
+
+    def catalog_rejected(self, reason: str) -> None:
+        """A catalog, or a group of one, was not taken."""
+        self.catalog_rejections.add(reason)
+
+    def watch_l1(self, usage: Callable[[], Mapping[str, L1Usage]], limit_bytes: int) -> None:
+        """Ask this for L1's usage by group at each scrape."""
+        self._l1 = usage
+        self.l1_limit_bytes = limit_bytes
+
+    def watch_backfill(self, usage: Callable[[], BackfillUsage]) -> None:
+        """Ask this for the background writer's queue at each scrape."""
+        self._backfill = usage
+
+    def backfill_usage(self) -> BackfillUsage | None:
+        """The background writer's queue now; None where there is no L2."""
+        return self._backfill()
+
+    def groups(self) -> list[GroupCounters]:
+        """Counters of all groups seen so far."""
+        return list(self._groups.values())
+
+    def l1_usage(self) -> dict[str, L1Usage]:
+        """L1's usage by group, bounded like all groups are."""
+        bounded: dict[str, L1Usage] = {}
+        for name, usage in self._l1().items():
+            label = self.group(name).name
+            held = bounded.get(label)
+            bounded[label] = usage if held is None else L1Usage(*map(sum, zip(held, usage, strict=True)))
+        return bounded
+
+    def __repr__(self) -> str:
+        return f"<Metrics {len(self._groups)} groups, catalog revision {self.catalog_revision}>"
