@@ -37,8 +37,8 @@ FAMILIES: Final = (
         "pannier_rows_read_total",
         "counter",
         ("group", "outcome"),
-        "Rows answered, each in one outcome: found in l1, l2, l3 or on_demand; negative (missing, known from a"
-        " cache); missing (L3 said so just now); unknown (no tier answered); stale (past the hard TTL, under"
+        "Rows answered, each in one outcome: found in l1, l2, l3 or on_demand; negative (missing, known from"
+        " a cache); missing (L3 said so just now); unknown (no tier answered); stale (past the hard TTL, under"
         " stale-if-error).",
     ),
     Family(
