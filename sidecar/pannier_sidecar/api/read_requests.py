@@ -1,0 +1,42 @@
+"""The body of a read request, decoded once. What a read means for its group is decided by `pannier_sidecar.read_shape`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+MAX_READS: Final = 100
+MAX_IDS_PER_READ: Final = 1_000
+MAX_ROWS: Final = 5_000
+MAX_TIMEOUT_MS: Final = 60_000
+
+Moment = int | str
+"""A point in time as a request may say it: integer in the group's unit, RFC 3339, or relative (``-7d``)."""
+
+
+class Read(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """One group's part of a read request."""
+
+    group: str
+    ids: tuple[str, ...]
+    features: tuple[str, ...] | None = None
+    """None = all that are served."""
+    limit: int | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+    max_age_seconds: float | None = None
+    """Rows whose event time is older are marked ``outdated``."""
+
+
+class ReadRequest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The body of ``POST /v1/features/read``."""
+
+    reads: tuple[Read, ...]
+    timeout_ms: int | None = None
+    """Budget of the whole request; what is not back in time is answered ``unknown``."""
+    explain: bool = False
+
+
+read_decoder: Final = msgspec.json.Decoder(ReadRequest)
+"""Decode a body; raises `msgspec.DecodeError` (no JSON) or `msgspec.ValidationError` (wrong shape)."""
