@@ -38,8 +38,8 @@ FAMILIES: Final = (
         "counter",
         ("group", "outcome"),
         "Rows answered, each in one outcome: found in l1, l2, l3 or on_demand; negative (missing, known from"
-        " a cache); missing (L3 said so just now); unknown (no tier answered); stale (past the hard TTL, under"
-        " stale-if-error).",
+        " a cache); missing (L3 said so just now); unknown (no tier answered); stale (past the hard TTL,"
+        " under stale-if-error).",
     ),
     Family(
         "pannier_rows_outdated_total",

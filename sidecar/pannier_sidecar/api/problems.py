@@ -1,8 +1,8 @@
 """RFC 9457 problems: the one table from a reason to its HTTP status and title, and the one encoding.
 
-A `pannier.errors.Problem` says where, why and what would be right; here one or more of them become the body of an
-answer, or the ``error`` that stands in place of one read of several. A reason that the table does not name is a
-fault of the input: 422.
+A `pannier.errors.Problem` says where, why and what would be right; here one or more of them become the body of
+an answer, or the ``error`` that stands in place of one read of several. A reason that the table does not name is
+a fault of the input: 422.
 """
 
 from __future__ import annotations
@@ -57,6 +57,8 @@ _TITLE: Final[dict[str, str]] = {
     "TierMisconfigured": "A store is not set up for this sidecar",
     INVALID_REQUEST: "The request has several faults",
 }
+MAX_ERRORS: Final = 20
+"""More faults than a person reads at once are counted, not listed."""
 _WORD: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -120,13 +122,15 @@ def reason_of(problems: Sequence[Problem]) -> str:
 def details(problems: Sequence[Problem], *, instance: str | None = None) -> ProblemDetails:
     """Make the problem document of one or more faults."""
     reason = reason_of(problems)
+    shown, left_out = problems[:MAX_ERRORS], len(problems) - MAX_ERRORS
+    more = f"; and {left_out} more" if left_out > 0 else ""
     return ProblemDetails(
         type=TYPE_PREFIX + reason,
         title=title_of(reason),
         status=status_of(reason),
-        detail="; ".join(map(str, problems)),
+        detail="; ".join(map(str, shown)) + more,
         reason=reason,
-        errors=tuple(Fault(p.path, p.reason, p.message) for p in problems),
+        errors=tuple(Fault(p.path, p.reason, p.message) for p in shown),
         instance=instance,
     )
 
@@ -137,7 +141,7 @@ def embedded(problems: Sequence[Problem]) -> bytes:
 
 
 def encode(document: ProblemDetails) -> bytes:
-    """Encode a problem document as JSON; text that is no Unicode (a lone surrogate of the request) is escaped."""
+    """Encode a problem document as JSON; a lone surrogate quoted from the request is escaped."""
     try:
         return _encode(document)
     except UnicodeEncodeError:
