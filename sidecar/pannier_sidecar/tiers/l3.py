@@ -1,7 +1,7 @@
 """What every L3 store can do. `l3_dynamodb` and `l3_embedded` pass one conformance suite.
 
-Bulk is the primitive: answers are aligned with the keys asked. A key the store could not answer has a `TierError` as
-its value (unknown), which is never None (the store said: no such row).
+Bulk is the primitive: answers are aligned with the keys asked. A key the store could not answer has a
+`TierError` as its value (unknown), which is never None (the store said: no such row).
 """
 
 from __future__ import annotations
@@ -27,25 +27,39 @@ class Store(Protocol):
     async def read_timelines(
         self, queries: Sequence[TimelineQuery], *, strong: bool, timeout_seconds: float, now_us: int
     ) -> list[TimelinePage | TierError]:
-        """Newest-first pages; pages on until ``limit`` live rows (not expired, deleted or fenced at ``now_us``) or the end."""
+        """Newest-first pages, each until ``limit`` live rows (at ``now_us``) or the end of the range.
+
+        Live is what is not expired, not deleted and not hidden by the id's fence.
+        """
         ...
 
-    async def write(
-        self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int
-    ) -> list[PutOutcome]:
-        """Apply each put by event time, atomically per item. Never raises for one put: its outcome is ``failed``
-        (surely not stored) or ``unknown`` (may be stored)."""
+    async def write(self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int) -> list[PutOutcome]:
+        """Apply each put by event time, atomically per item; puts of one item in the order given.
+
+        Never raises for one put: its outcome is ``failed`` (surely not stored) or ``unknown`` (may be stored).
+        """
         ...
 
-    async def erase(
-        self, plan: GroupPlan, id: str, *, timeout_seconds: float, now_us: int, max_rows: int = 1000
+    async def erase(  # noqa: PLR0913 (all but the address are keywords)
+        self,
+        plan: GroupPlan,
+        row_id: str,
+        *,
+        timeout_seconds: float,
+        now_us: int,
+        max_rows: int = 1000,
+        fence: Row | None = None,
     ) -> Erasure:
-        """Delete a whole timeline id: write the fence (that one write is the delete), then remove up to ``max_rows``
-        rows under it. Repeat until ``finished``. Raises `TierError`; once the fence is acknowledged the id is gone for readers."""
+        """Delete a whole timeline id: write its fence, then remove up to ``max_rows`` rows under it.
+
+        The fence is the delete: once it is acknowledged the id is gone for readers. Repeat with the ``fence`` of the
+        first answer until ``finished``; without it a repeat is a new delete and takes what was written since.
+        Raises `TierError`.
+        """
         ...
 
     async def check(self, plans: Sequence[GroupPlan]) -> dict[str, TierError | None]:
-        """Per group name: None if its table is there with the right keys, else what is wrong. For status, not for serving."""
+        """Per group name: None if its table is there with the right keys, else what is wrong (for status)."""
         ...
 
     async def create_tables(self, plans: Sequence[GroupPlan]) -> None:
