@@ -52,7 +52,7 @@ def is_full(put: Put) -> bool:
 
 
 def reports_replaced(put: Put) -> bool:
-    """Whether the put must tell a rewritten record from a new one (no tie-breaker: two events may collide)."""
+    """Whether the put must tell a rewritten record from a new one: no tie-breaker keeps events apart."""
     return is_full(put) and not put.tombstone and put.plan.is_timeline and put.plan.tie_breaker is None
 
 
@@ -73,7 +73,7 @@ def event_time(live: Row | None, put: Put, now_us: int) -> int:
 
 
 def next_revision(old: Row | None, now_us: int) -> int:
-    """``if_not_exists(r, now) + 1``: rises with every write; a re-created item starts above its former life."""
+    """``if_not_exists(r, now) + 1``: always rises; a re-created item starts above its former life."""
     return now_us + 1 if old is None or old.revision <= FOREIGN_REVISION else old.revision + 1
 
 
@@ -104,7 +104,7 @@ def _partial(live: Row | None, put: Put, stamp: int, revision: int) -> PutOutcom
 
 
 def _partial_expiry(live: Row, put: Put, stamp: int) -> int | None:
-    """Every accepted write restamps the row; a late one never takes away what newer features were promised."""
+    """Every accepted write restamps the row; a late one never shortens what newer features were promised."""
     if not keeps_later_expiry(put) or put.expires_at is None or live.expires_at is None:
         return put.expires_at
     return max(put.expires_at, live.expires_at) if stamp < live.newest_stamp_us else put.expires_at

@@ -36,7 +36,7 @@ class Store(Protocol):
     async def write(self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int) -> list[PutOutcome]:
         """Apply each put by event time, atomically per item; puts of one item in the order given.
 
-        Never raises for one put: its outcome is ``failed`` (surely not stored) or ``unknown`` (may be stored).
+        Never raises for one put: its outcome is ``failed`` (surely not stored) or ``unknown`` (may be).
         """
         ...
 
@@ -52,9 +52,9 @@ class Store(Protocol):
     ) -> Erasure:
         """Delete a whole timeline id: write its fence, then remove up to ``max_rows`` rows under it.
 
-        The fence is the delete: once it is acknowledged the id is gone for readers. Repeat with the ``fence`` of the
-        first answer until ``finished``; without it a repeat is a new delete and takes what was written since.
-        Raises `TierError`.
+        The fence is the delete: once it is acknowledged the id is gone for readers. Repeat with the ``fence``
+        of the first answer until ``finished``; without it a repeat is a new delete and takes what was written
+        since. Raises `TierError`.
         """
         ...
 
