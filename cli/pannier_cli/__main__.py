@@ -1,0 +1,5 @@
+"""``python -m pannier_cli``: the same as the ``pannier`` script."""
+
+from pannier_cli.main import main
+
+main()

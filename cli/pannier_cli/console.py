@@ -1,0 +1,38 @@
+"""Where output goes: rich consoles for people, plain JSON for programs.
+
+Colours appear on terminals only, and never with ``NO_COLOR``. Consoles are made when used, so that they
+follow a redirected standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import IO, Any
+
+import msgspec
+from rich.console import Console
+
+PIPED_WIDTH = 160
+"""Columns of a table that goes to a file or a pipe; ``COLUMNS`` overrides it."""
+
+
+def console() -> Console:
+    """Return a console on standard output."""
+    return _console(sys.stdout)
+
+
+def error_console(file: IO[Any] | None = None) -> Console:
+    """Return a console on standard error."""
+    return _console(file or sys.stderr)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document on standard output, indented, ending in a newline."""
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def _console(file: IO[Any]) -> Console:
+    width = PIPED_WIDTH if not file.isatty() and "COLUMNS" not in os.environ else None
+    return Console(file=file, width=width, highlight=False, soft_wrap=False)

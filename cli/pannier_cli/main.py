@@ -1,0 +1,107 @@
+"""``pannier``: finds the subcommand and imports nothing else.
+
+Each subcommand lives in a module of its own that is imported when it runs, so that ``pannier --help`` is
+quick and works without the extras that ``serve`` and ``bench`` need. Its short help stands here for the
+same reason.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from types import MappingProxyType
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from pannier_cli.exit_codes import ExitCode
+from pannier_cli.failures import CommandFailed, did_you_mean
+
+COMMANDS = MappingProxyType(
+    {
+        "serve": "Serve feature groups on localhost.",
+        "validate": "Check FeatureGroup manifests and show what they come to.",
+        "groups": "List what a sidecar serves.",
+        "get": "Read features of ids.",
+        "put": "Write features of an id, or many rows from a file.",
+        "delete": "Delete rows of an id on every tier.",
+        "status": "Show the state of a sidecar.",
+        "crd": "Print the CustomResourceDefinition.",
+        "bench": "Measure this sidecar on this machine.",
+        "completion": "Print the completion script of a shell.",
+    }
+)
+"""Subcommand -> short help; the module and the function bear the subcommand's name."""
+
+EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar"})
+"""Subcommand -> the extra whose absence makes its import fail."""
+
+
+class LazyGroup(click.Group):
+    """A command group whose members are imported on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every subcommand, in the order of the table."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one subcommand; None where there is none of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        try:
+            module = importlib.import_module(f"pannier_cli.commands.{cmd_name}")
+        except ModuleNotFoundError as missing:
+            raise _extra_missing(cmd_name, missing) from missing
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand that the arguments name; a near miss is told."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as unknown:
+            hint = did_you_mean(args[0], COMMANDS)
+            raise click.UsageError(f"{unknown.message} {hint}".rstrip(), ctx) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table of subcommands without importing them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a subcommand's name without importing the others."""
+        names = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
+
+def _extra_missing(name: str, missing: ModuleNotFoundError) -> Exception:
+    extra = EXTRAS.get(name)
+    if extra is None or (missing.name or "").startswith("pannier"):
+        return missing
+    return CommandFailed(
+        f"pannier {name} needs the Python package {missing.name!r}, which is not installed",
+        exit_code=ExitCode.NOT_INSTALLED,
+        hint=f"pip install 'pannier[{extra}]'",
+    )
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 refused or invalid, 2 usage, 3 no sidecar reached, 4 a row is missing, "
+    "5 a row is unknown, 6 something is not installed, 7 cannot start.",
+)
+@click.version_option(package_name="pannier", message="%(prog)s %(version)s")
+def pannier() -> None:
+    """Serve features declared as FeatureGroups: from memory, Redis and DynamoDB, on localhost."""
+
+
+def main(**extra: Any) -> None:
+    """Entry point of the console script."""
+    pannier(prog_name="pannier", **extra)
