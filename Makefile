@@ -1,0 +1,63 @@
+# Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint format lock crd test-tools bench-tools bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+HTTP ?= 127.0.0.1:8470
+ADMIN ?= 127.0.0.1:8471
+FLIGHTS ?= some
+TESTS ?= tests
+WORKERS ?= 2
+CODE := contract operator sidecar cli tests tools examples
+COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
+	--python-version 3.11
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all for the whole year)
+	@$(PYTHON) tools/bootstrap.py run
+	@$(BIN)/python examples/flights/demo.py --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS)
+
+test: test-tools lint ## Check and test everything (WORKERS=2, TESTS=tests)
+	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup
+
+test-fast: ## Run the tests that need no server
+	@$(PYTHON) tools/bootstrap.py check
+	@$(BIN)/python -m pytest tests -m "not redis and not dynamodb and not slow" --ignore tests/integration -q
+
+lint: ## Ruff, mypy and the import rules
+	@$(PYTHON) tools/bootstrap.py check
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy $(CODE)
+	@$(BIN)/lint-imports
+
+format: ## Let ruff put the code in form
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+lock: ## Write requirements/*.txt anew: every package pinned and hashed
+	$(COMPILE) requirements/build.in --output-file requirements/build.txt
+	$(COMPILE) requirements/npm.in --output-file requirements/npm.txt
+	$(COMPILE) pyproject.toml requirements/test.in --all-extras --constraints requirements/build.txt \
+		--output-file requirements/test.txt
+	$(COMPILE) pyproject.toml --extra sidecar --extra examples --constraints requirements/test.txt \
+		--output-file requirements/run.txt
+
+crd: ## Write crds/ anew from the contract
+	@$(BIN)/pannier crd > crds/featuregroups.yaml
+
+test-tools: ## Install what the tests need
+	@$(PYTHON) tools/bootstrap.py test
+
+bench-tools: ## Install what the benchmarks need
+	@$(PYTHON) tools/bootstrap.py bench
+
+bench: bench-tools ## Measure the sidecar against bare aiohttp
+	@$(BIN)/pannier bench
+
+clean: ## Remove .venv, .tools, .data and caches
+	rm -rf .venv .tools .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

