@@ -1,0 +1,144 @@
+"""The sockets: a dispatcher served over TCP and Unix sockets, owned through ``async with``.
+
+It knows addresses and shutdown, and nothing of what is answered (`api.dispatch`) or by what (`app`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from pannier.errors import PannierError
+from pannier_sidecar.api.dispatch import MAX_BODY_BYTES, Dispatcher, ProblemRequestHandler
+from pannier_sidecar.setting_values import Address
+
+KEEPALIVE_SECONDS: Final = 75.0
+_BACKLOG: Final = 1024
+_SOCKET_MODE: Final = 0o666
+"""As open as loopback is: containers of a pod run as different users, the directory decides who gets in."""
+_PROBE_SECONDS: Final = 1.0
+
+
+class CannotListen(PannierError):
+    """A socket cannot be bound; the message says which, why and what to do."""
+
+
+class HttpServer:
+    """One dispatcher on a TCP address, a Unix socket or both.
+
+    Leaving the block stops accepting, lets requests finish for ``shutdown_seconds`` and closes what is left.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        *,
+        tcp: Address | None = None,
+        uds: Path | None = None,
+        shutdown_seconds: float = 10.0,
+    ) -> None:
+        self._runner = web.ServerRunner(
+            _Server(dispatcher, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, lingering_time=2.0),
+            shutdown_timeout=shutdown_seconds,
+        )
+        self._tcp = tcp
+        self._uds = uds
+
+    @property
+    def tcp_addresses(self) -> list[Address]:
+        """Where it listens, with the ports it was given."""
+        return [Address(name[0], name[1]) for name in self._runner.addresses if isinstance(name, tuple)]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where it listens, for people."""
+        unix = [f"unix:{self._uds}"] if self._uds is not None else []
+        return [f"http://{address}" for address in self.tcp_addresses] + unix
+
+    async def __aenter__(self) -> Self:
+        await self._runner.setup()
+        try:
+            if self._tcp is not None:
+                await self._listen_tcp(self._tcp)
+            if self._uds is not None:
+                await self._listen_unix(self._uds)
+        except BaseException:
+            await self._runner.cleanup()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._runner.cleanup()
+        if self._uds is not None:
+            self._uds.unlink(missing_ok=True)
+
+    async def _listen_tcp(self, address: Address) -> None:
+        site = web.TCPSite(self._runner, address.host, address.port, backlog=_BACKLOG)
+        try:
+            await site.start()
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on {address}: {error.strerror or error}; is another sidecar running?"
+                " Choose another port with --http or --admin, or 0 for any free one"
+            ) from error
+
+    async def _listen_unix(self, path: Path) -> None:
+        try:
+            await asyncio.to_thread(_remove_stale_socket, path)
+            await web.UnixSite(self._runner, path, backlog=_BACKLOG).start()
+            await asyncio.to_thread(path.chmod, _SOCKET_MODE)
+        except OSError as error:
+            raise CannotListen(
+                f"cannot listen on the Unix socket {path}: {error.strerror or error}"
+            ) from error
+
+    def __repr__(self) -> str:
+        return f"<HttpServer on {', '.join(self.urls) or 'nothing yet'}>"
+
+
+class _Server(web.Server):
+    """aiohttp's low-level server with our limits and our wording of faults."""
+
+    def __call__(self) -> web.RequestHandler:
+        return ProblemRequestHandler(self, loop=self._loop, **self._kwargs)
+
+    def _make_request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        return web.BaseRequest(
+            message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BODY_BYTES
+        )
+
+
+def _remove_stale_socket(path: Path) -> None:
+    """Remove what a killed sidecar left behind; refuse where one is alive or where it is no socket."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(17, "a file that is no socket is in the way")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(_PROBE_SECONDS)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            path.unlink(missing_ok=True)
+            return
+    raise FileExistsError(17, "another process listens there")
