@@ -15,6 +15,8 @@ FENCE_SORT_KEY = "~"
 """Sorts above every digit, so the newest-first query of a load returns it for nothing."""
 LOWEST_SORT_KEY = "0"
 HIGHEST_SORT_KEY = "~"
+EMPTY_RANGE = ("!", "!")
+"""Bounds below every digit: a range that every store takes and that holds nothing."""
 TIE_BREAKER_MAX_BYTES = 512
 CACHE_FORMAT = 1
 """Changes with the envelope of cached entries, so that releases with different envelopes never meet."""
@@ -58,7 +60,9 @@ def check_id(row_id: str, max_bytes: int, path: str = "id") -> str:
 def timestamp_digits(timestamp: int, width: int, path: str = "timestamp") -> str:
     """Zero-padded digits, so that the order of strings is the order of times."""
     if timestamp < 0:
-        raise KeyRefused("TimestampOutOfRange", f"{timestamp} lies before 1970; stored keys cannot be negative", path)
+        raise KeyRefused(
+            "TimestampOutOfRange", f"{timestamp} lies before 1970; stored keys cannot be negative", path
+        )
     digits = f"{timestamp:0{width}d}"
     if len(digits) > width:
         raise KeyRefused(
@@ -75,10 +79,17 @@ def tie_breaker_text(value: str | int, path: str = "tieBreaker") -> str:
         if not -_INT64_OFFSET <= value < _INT64_OFFSET:
             raise KeyRefused("Int64OutOfRange", f"{value} is no 64-bit integer", path)
         return f"{value + _INT64_OFFSET:0{_INT64_DIGITS}d}"
-    size = len(value.encode("utf-8", "surrogatepass"))
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as error:
+        raise KeyRefused(
+            "InvalidTieBreaker", "holds a lone surrogate, which is no Unicode text", path
+        ) from error
     if size > TIE_BREAKER_MAX_BYTES:
         raise KeyRefused(
-            "TieBreakerTooLong", f"is {size} bytes long; a tie-breaker takes at most {TIE_BREAKER_MAX_BYTES}", path
+            "TieBreakerTooLong",
+            f"is {size} bytes long; a tie-breaker takes at most {TIE_BREAKER_MAX_BYTES}",
+            path,
         )
     return value
 
@@ -89,21 +100,26 @@ def sort_key(digits: str, tie_breaker: str | None = None) -> str:
 
 
 def parse_sort_key(stored: str, width: int) -> tuple[int, str | None]:
-    """Timestamp and tie-breaker text of a timeline's sort key; the timestamp's fixed width makes ``#`` in it harmless."""
+    """Timestamp and tie-breaker text of a sort key; the fixed width makes a ``#`` in the text harmless."""
     digits, rest = stored[:width], stored[width:]
-    if not digits.isdigit() or len(digits) != width or (rest and rest[0] != "#"):
+    if not (digits.isascii() and digits.isdigit()) or len(digits) != width or (rest and rest[0] != "#"):
         raise KeyRefused("NotASortKey", f"{stored!r} is not {width} digits with an optional '#<tie-breaker>'")
     return int(digits), rest[1:] if rest else None
 
 
 def sort_key_range(since: int | None, until: int | None, width: int) -> tuple[str, str]:
-    """Inclusive bounds of stored sort keys for ``since <= timestamp <= until`` (both clamped to what the width holds).
+    """Inclusive bounds of stored sort keys for ``since <= timestamp <= until``; None = open on that side.
 
     ``$`` follows ``#``, so ``<until>$`` lies above every tie-breaker of that instant and below the next one.
+    What the width cannot hold is clamped; a range without any storable timestamp is `EMPTY_RANGE`.
     """
-    top = 10**width - 1
-    low = LOWEST_SORT_KEY if since is None or since <= 0 else f"{min(since, top + 1):0{width}d}"
-    high = HIGHEST_SORT_KEY if until is None or until > top else f"{max(until, -1):0{width}d}$" if until >= 0 else "!"
+    largest = 10**width - 1
+    first = 0 if since is None else max(since, 0)
+    last = largest if until is None else min(until, largest)
+    if first > last:
+        return EMPTY_RANGE
+    low = LOWEST_SORT_KEY if first == 0 else f"{first:0{width}d}"
+    high = HIGHEST_SORT_KEY if last == largest else f"{last:0{width}d}$"
     return low, high
 
 
@@ -118,7 +134,10 @@ def cache_key(prefix: str, row_id: str) -> str:
 
 
 def default_table_name(prefix: str, namespace: str, group_name: str) -> str:
-    """``<prefix>.<namespace>.<groupName>``; a namespace holds no dot, so names cannot meet. Over 255 characters the tail becomes a hash."""
+    """``<prefix>.<namespace>.<groupName>``; over 255 characters the tail becomes a hash.
+
+    A namespace holds no dot, so the names of two groups cannot meet.
+    """
     name = f"{prefix}.{namespace}.{group_name}"
     if len(name) <= _TABLE_NAME_MAX:
         return name

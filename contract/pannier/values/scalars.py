@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from pannier.errors import ValueRefused
-from pannier.times import format_rfc3339, parse_rfc3339
+from pannier.times import EARLIEST_US, LATEST_US, format_rfc3339, parse_rfc3339
 from pannier.values.attributes import AttributeValue
 from pannier.values.json_text import JSON_MAX_DEPTH, check_depth, decode, encode, shown
 
@@ -191,10 +191,6 @@ class TimestampKind(Kind):
     """Points in time to the microsecond, years 1 to 9999; normal form: microseconds since the epoch."""
 
     name, wanted = "Timestamp", "an RFC 3339 string with an offset, such as 2013-01-01T05:00:00Z"
-    _min_us, _max_us = (
-        parse_rfc3339("0001-01-01T00:00:00Z")[0],
-        parse_rfc3339("9999-12-31T23:59:59.999999Z")[0],
-    )
 
     def normal(self, value: Any) -> int:
         if type(value) is not str:
@@ -219,7 +215,7 @@ class TimestampKind(Kind):
         if text is None:
             raise self.refuse_stored(stored)
         epoch_us = whole_number(text)
-        if not self._min_us <= epoch_us <= self._max_us:
+        if not EARLIEST_US <= epoch_us <= LATEST_US:
             raise ValueRefused(
                 "InvalidTimestamp", f"{text} microseconds since 1970 lie outside the years 1 to 9999"
             )

@@ -13,7 +13,8 @@ from pannier.values.attributes import AttributeValue
 from pannier.values.json_text import shown
 from pannier.values.scalars import Kind
 
-FLOAT32_LARGEST = 3.4028234663852886e38
+FLOAT32_LIMIT = 3.4028235677973366e38
+"""Where rounding to float32 would give infinity."""
 _BYTES_EACH = 4
 _FLOAT32_NORMAL = 1.1754943508222875e-38
 _EXACT_DIGITS = 6
@@ -38,7 +39,7 @@ class VectorKind(Kind):
         for index, one in enumerate(value):
             if type(one) is not float and type(one) is not int:
                 raise ValueRefused("WrongType", f"wants a number, got {shown(one)}", f"[{index}]")
-            if not -FLOAT32_LARGEST <= one <= FLOAT32_LARGEST:
+            if not -FLOAT32_LIMIT < one < FLOAT32_LIMIT:
                 raise ValueRefused(
                     "Float32OutOfRange",
                     f"{shown(one)} does not fit a 32-bit float (up to 3.4e38)",
@@ -79,9 +80,6 @@ def _search(number: float) -> float:
     first = 1 if abs(number) < _FLOAT32_NORMAL else _EXACT_DIGITS + 1
     for digits in range(first, _ENOUGH_DIGITS):
         candidate = float(f"{number:.{digits}g}")
-        if (
-            abs(candidate) <= FLOAT32_LARGEST
-            and struct.unpack("<f", struct.pack("<f", candidate))[0] == number
-        ):
+        if abs(candidate) < FLOAT32_LIMIT and struct.unpack("<f", struct.pack("<f", candidate))[0] == number:
             return candidate
     return float(f"{number:.{_ENOUGH_DIGITS}g}")
