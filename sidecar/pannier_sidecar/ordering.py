@@ -46,6 +46,17 @@ def refused_outright(put: Put, now_us: int) -> PutOutcome | None:
     return None
 
 
+def under_fence(fence: Row, put: Put) -> PutOutcome:
+    """The refusal of a record that an erased id's fence hides."""
+    return PutOutcome(
+        verdict="ignored_deleted",
+        row=fence,
+        event_time_us=put.event_time_us,
+        reason="Deleted",
+        message="lies under the deletion of its whole id",
+    )
+
+
 def is_full(put: Put) -> bool:
     """Whether the put speaks for every feature; ``force`` does what the kind of group does by default."""
     return put.tombstone or put.mode == "replace" or (put.mode == "force" and put.plan.is_timeline)

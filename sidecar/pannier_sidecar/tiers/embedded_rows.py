@@ -1,0 +1,127 @@
+"""What the embedded store does to rows inside a transaction: read, decide, write, erase. Synchronous.
+
+Every function takes the connection it works on. Transactions and threads are the callers' part; the rules
+of a write are those of `ordering`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from pannier.keys import FENCE_SORT_KEY
+from pannier_sidecar import ordering
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, TimelinePage, TimelineQuery
+from pannier_sidecar.tiers.embedded_file import from_stored, partition, to_body
+from pannier_sidecar.tiers.fences import (
+    NO_FENCE,
+    erase_stamp,
+    fence_put,
+    fence_stamp,
+    hidden_range,
+    is_live,
+)
+from pannier_sidecar.tiers.items import too_large
+
+_ONE = "SELECT sk, revision, expires_at, body FROM item WHERE pk = ? AND sk = ?"
+_RANGE = (
+    "SELECT sk, revision, expires_at, body FROM item WHERE pk = ? AND sk >= ? AND sk <= ? AND sk <> '~'"
+    " ORDER BY sk DESC"
+)
+_PUT = (
+    "INSERT INTO item (pk, sk, revision, expires_at, body) VALUES (?, ?, ?, ?, ?)"
+    " ON CONFLICT (pk, sk) DO UPDATE"
+    " SET revision = excluded.revision, expires_at = excluded.expires_at, body = excluded.body"
+)
+_REMOVE_RANGE = (
+    "DELETE FROM item WHERE rowid IN"
+    " (SELECT rowid FROM item WHERE pk = ? AND sk >= ? AND sk <= ? AND sk <> '~' LIMIT ?)"
+)
+_REMOVE_EXPIRED = (
+    "DELETE FROM item WHERE rowid IN"
+    " (SELECT rowid FROM item WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)"
+)
+
+
+def row_at(connection: sqlite3.Connection, plan: GroupPlan, row_id: str, sort_key: str) -> Row | None:
+    """One row as it is stored, expired or not."""
+    stored = connection.execute(_ONE, (partition(plan, row_id), sort_key)).fetchone()
+    return None if stored is None else from_stored(stored)
+
+
+def page(connection: sqlite3.Connection, query: TimelineQuery, now_us: int) -> TimelinePage:
+    """The newest live rows of a range, tombstones between them included."""
+    # one snapshot for fence and rows: an erase between two statements would show half of its work
+    connection.execute("BEGIN")
+    try:
+        fence = row_at(connection, query.plan, query.id, FENCE_SORT_KEY)
+        fence_us = fence_stamp(fence, now_us)
+        rows, exhausted = _newest(connection, query, fence_us, now_us)
+    finally:
+        connection.execute("COMMIT")
+    return TimelinePage(rows=rows, fence=None if fence_us == NO_FENCE else fence, exhausted=exhausted)
+
+
+def _newest(
+    connection: sqlite3.Connection, query: TimelineQuery, fence_us: int, now_us: int
+) -> tuple[tuple[Row, ...], bool]:
+    rows: list[Row] = []
+    live = 0
+    for stored in connection.execute(_RANGE, (partition(query.plan, query.id), query.low, query.high)):
+        if live == query.limit:
+            return tuple(rows), False
+        row = from_stored(stored)
+        if not row.is_expired(now_us):
+            rows.append(row)
+            live += is_live(row, fence_us, now_us)
+    return tuple(rows), True
+
+
+def apply(connection: sqlite3.Connection, put: Put, now_us: int) -> PutOutcome:
+    """Decide one write on what is stored, and store what was decided."""
+    if put.plan.is_timeline and put.event_time_us is not None:
+        fence = row_at(connection, put.plan, put.id, FENCE_SORT_KEY)
+        if fence is not None and fence_stamp(fence, now_us) >= put.event_time_us:
+            return ordering.under_fence(fence, put)
+    outcome = ordering.decide(row_at(connection, put.plan, put.id, put.sort_key), put, now_us)
+    row = outcome.row
+    if outcome.verdict != "written" or row is None:
+        return outcome
+    refusal = too_large(put, row)
+    if refusal is not None:
+        return refusal
+    _store(connection, put.plan, put.id, row)
+    return outcome
+
+
+def write_fence(connection: sqlite3.Connection, plan: GroupPlan, row_id: str, now_us: int) -> Row:
+    """Put a fence above now, above every stored record and above the fence that may stand already."""
+    standing = row_at(connection, plan, row_id, FENCE_SORT_KEY)
+    newest = connection.execute(f"{_RANGE} LIMIT 1", (partition(plan, row_id), "", FENCE_SORT_KEY)).fetchone()
+    stamp = erase_stamp(plan, newest[0] if newest else None, standing, now_us)
+    fence = ordering.decide(standing, fence_put(plan, row_id, stamp, now_us), now_us).row
+    if fence is None:
+        raise AssertionError("a fence at or above the standing one is always accepted")
+    _store(connection, plan, row_id, fence)
+    return fence
+
+
+def remove_hidden(
+    connection: sqlite3.Connection, plan: GroupPlan, row_id: str, fence: Row, max_rows: int
+) -> Erasure:
+    """Remove up to ``max_rows`` rows under the fence."""
+    where = (partition(plan, row_id), *hidden_range(plan, fence))
+    removed = connection.execute(_REMOVE_RANGE, (*where, max_rows)).rowcount
+    left = connection.execute(f"{_RANGE} LIMIT 1", where).fetchone()
+    return Erasure(fence=fence, removed=removed, finished=left is None)
+
+
+def remove_expired(connection: sqlite3.Connection, now_seconds: int, max_rows: int) -> int:
+    """Remove up to ``max_rows`` rows whose time has passed, the longest expired first."""
+    return connection.execute(_REMOVE_EXPIRED, (now_seconds, max_rows)).rowcount
+
+
+def _store(connection: sqlite3.Connection, plan: GroupPlan, row_id: str, row: Row) -> None:
+    connection.execute(
+        _PUT, (partition(plan, row_id), row.sort_key, row.revision, row.expires_at, to_body(row))
+    )
