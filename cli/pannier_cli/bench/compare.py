@@ -1,0 +1,207 @@
+"""One run that measures a bare aiohttp handler, this sidecar and Feast over the same rows, in turn, on one core.
+
+`run` starts the servers, checks that each gives the right rows, sends load from the other core in several
+interleaved rounds, and returns medians. What is asked for stands in `compare_workload`.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pannier_cli.bench import compare_workload as workload
+from pannier_cli.bench import servers, wrk
+from pannier_cli.bench.binaries import find_feast_python, find_program
+from pannier_cli.bench.children import HOST, Child
+from pannier_cli.bench.compare_workload import SCENARIOS, Scenario
+from pannier_cli.bench.figures import Measured, medians
+from pannier_cli.failures import CommandFailed
+
+Tell = Callable[[str], None]
+_WRITES_PER_REQUEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One server under load: the path that answers a scenario, and the bodies to send there."""
+
+    name: str
+    child: Child
+    path: Callable[[Scenario], str]
+    bodies: Callable[[Scenario], list[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and where to measure. Two cores at least: servers on the first, load on the second."""
+
+    rounds: int
+    seconds: int
+    with_feast: bool
+
+    @property
+    def server_cores(self) -> frozenset[int] | None:
+        """The one core that every server gets; None where there is no second for the load."""
+        return frozenset(sorted(os.sched_getaffinity(0))[:1]) if self._pinned else None
+
+    @property
+    def load_cores(self) -> frozenset[int] | None:
+        """Where wrk and Feast's Redis run."""
+        return frozenset(sorted(os.sched_getaffinity(0))[1:2]) if self._pinned else None
+
+    @property
+    def _pinned(self) -> bool:
+        return len(os.sched_getaffinity(0)) > 1
+
+
+def run(plan: Plan, directory: Path, tell: Tell) -> dict[str, dict[str, Measured]]:
+    """Measure; returns scenario -> subject -> medians over the rounds."""
+    find_program("wrk")
+    runs: dict[tuple[str, str], list[Measured]] = {}
+    with ExitStack() as stack:
+        subjects = [stack.enter_context(subject) for subject in _subjects(plan, directory, tell)]
+        for turn in range(1, plan.rounds + 1):
+            for scenario in SCENARIOS:
+                for subject in subjects:
+                    tell(f"round {turn}/{plan.rounds}: {scenario.title}, {subject.name}")
+                    measured = _measure(subject, scenario, plan, directory)
+                    runs.setdefault((scenario.name, subject.name), []).append(measured)
+    return {
+        scenario.name: {subject.name: medians(runs[scenario.name, subject.name]) for subject in subjects}
+        for scenario in SCENARIOS
+    }
+
+
+def _subjects(plan: Plan, directory: Path, tell: Tell) -> Iterator[Any]:
+    """Yield a context manager per subject; each starts, fills and checks its server."""
+    answers: dict[str, bytes] = {}
+    yield _sidecar(plan, directory / "sidecar", tell, answers)
+    yield _bare(plan, directory / "bare", answers)
+    if plan.with_feast and (python := find_feast_python()):
+        yield _feast(plan, directory / "feast", python, tell)
+
+
+@contextmanager
+def _sidecar(plan: Plan, directory: Path, tell: Tell, answers: dict[str, bytes]) -> Iterator[Subject]:
+    """Start this sidecar on the embedded store, write the rows, warm L1, and note its answers' bytes."""
+    manifests = [workload.manifest(group) for group in workload.GROUPS]
+    flags = ["--store", "embedded", "--data-dir", str(directory / "data")]
+    tell("starting the sidecar and writing rows")
+    with servers.sidecar(directory, manifests, flags, plan.server_cores) as child:
+        for group in workload.GROUPS:
+            _write(child, group)
+        subject = Subject("pannier", child, lambda _: "/v1/features/read", _pannier_bodies)
+        for scenario in SCENARIOS:
+            answers[scenario.name] = _check(subject, scenario, workload.pannier_answer_rows)
+        _check_tier(child)
+        yield subject
+
+
+@contextmanager
+def _bare(plan: Plan, directory: Path, answers: dict[str, bytes]) -> Iterator[Subject]:
+    """Start the bare handler with bytes that the sidecar answered."""
+    with servers.bare(directory, answers, plan.server_cores) as child:
+        subject = Subject("bare aiohttp", child, lambda scenario: f"/{scenario.name}", _pannier_bodies)
+        for scenario in SCENARIOS:
+            _check(subject, scenario, workload.pannier_answer_rows, first_only=True)
+        yield subject
+
+
+@contextmanager
+def _feast(plan: Plan, directory: Path, python: str, tell: Tell) -> Iterator[Subject]:
+    """Start Redis beside the load, write the rows with Feast, start its server."""
+    groups = [
+        {"name": group, "features": workload.FEATURES, "rows": workload.rows_of(group)}
+        for group in workload.GROUPS
+    ]
+    tell("starting Feast and writing rows")
+    with servers.redis(directory.with_name("feast-redis"), plan.load_cores) as redis:
+        servers.load_feast(directory, python, redis.port, groups)
+        with servers.feast(directory, python, plan.server_cores) as child:
+            subject = Subject("feast", child, lambda _: "/get-online-features", _feast_bodies)
+            for scenario in SCENARIOS:
+                _check(subject, scenario, workload.feast_answer_rows)
+            yield subject
+
+
+def _measure(subject: Subject, scenario: Scenario, plan: Plan, directory: Path) -> Measured:
+    bodies = directory / f"{subject.child.name}-{scenario.name}.jsonl"
+    bodies.write_bytes(b"\n".join(subject.bodies(scenario)) + b"\n")
+    url = subject.child.url + subject.path(scenario)
+    cpu_before = subject.child.cpu_seconds()
+    run = wrk.run(url, bodies, seconds=plan.seconds, cores=plan.load_cores)
+    cpu_seconds = subject.child.cpu_seconds() - cpu_before
+    if run.errors:
+        raise CommandFailed(f"{subject.name}: {run.errors} of {run.requests} requests failed under load")
+    return Measured.of(run, cpu_seconds=cpu_seconds, rows=scenario.rows)
+
+
+def _check(
+    subject: Subject,
+    scenario: Scenario,
+    rows_of_answer: Callable[[dict[str, Any]], dict[tuple[str, str], dict[str, Any]]],
+    *,
+    first_only: bool = False,
+) -> bytes:
+    """Send every body once and compare every value of every answer; returns the first answer."""
+    expected = {group: workload.rows_of(group) for group in scenario.groups}
+    wanted = workload.pick_ids(scenario)
+    first = b""
+    connection = http.client.HTTPConnection(HOST, subject.child.port, timeout=60)
+    for ids, body in list(zip(wanted, subject.bodies(scenario), strict=True))[: 1 if first_only else None]:
+        answer = _post(connection, subject.path(scenario), body)
+        first = first or answer
+        right = {(group, one_id): expected[group][one_id] for group in scenario.groups for one_id in ids}
+        if rows_of_answer(msgspec.json.decode(answer)) != right:
+            raise CommandFailed(f"{subject.name} answers {scenario.title} with wrong rows: {answer[:500]!r}")
+    connection.close()
+    return first
+
+
+def _check_tier(child: Child) -> None:
+    """Every row of the workload must now come out of L1: that is what is to be measured."""
+    ids = [workload.row_id(number) for number in range(workload.IDS)]
+    reads = [{"group": group, "ids": ids} for group in workload.GROUPS]
+    body = msgspec.json.encode({"reads": reads, "explain": True})
+    connection = http.client.HTTPConnection(HOST, child.port, timeout=60)
+    for _attempt in range(2):  # the first reads in what no body asked for
+        answer = msgspec.json.decode(_post(connection, "/v1/features/read", body))
+    connection.close()
+    sources = {row.get("source") for result in answer["results"] for row in result["rows"]}
+    if sources != {"l1"}:
+        raise CommandFailed(f"L1 is not warm: rows come from {sorted(map(str, sources))}")
+
+
+def _write(child: Child, group: str) -> None:
+    connection = http.client.HTTPConnection(HOST, child.port, timeout=60)
+    writes = [{"group": group, "id": i, "features": f} for i, f in workload.rows_of(group).items()]
+    for start in range(0, len(writes), _WRITES_PER_REQUEST):
+        body = msgspec.json.encode({"writes": writes[start : start + _WRITES_PER_REQUEST]})
+        answer = msgspec.json.decode(_post(connection, "/v1/features/write", body))
+        if any(result["verdict"] != "written" for result in answer["results"]):
+            raise CommandFailed(f"the sidecar did not take every row: {answer['results'][:3]}")
+    connection.close()
+
+
+def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:
+    connection.request("POST", path, body, {"Content-Type": "application/json"})
+    response = connection.getresponse()
+    answer = response.read()
+    if response.status != http.HTTPStatus.OK:
+        raise CommandFailed(f"{path} answers {response.status}: {answer[:500].decode(errors='replace')}")
+    return answer
+
+
+def _pannier_bodies(scenario: Scenario) -> list[bytes]:
+    return [msgspec.json.encode(workload.pannier_body(scenario, ids)) for ids in workload.pick_ids(scenario)]
+
+
+def _feast_bodies(scenario: Scenario) -> list[bytes]:
+    return [msgspec.json.encode(workload.feast_body(scenario, ids)) for ids in workload.pick_ids(scenario)]

@@ -1,0 +1,65 @@
+"""Percentiles, medians and ratios of measurements. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+import msgspec
+
+from pannier_cli.bench.wrk import WrkRun
+
+
+class Measured(msgspec.Struct, frozen=True, kw_only=True):
+    """One server under one scenario."""
+
+    requests: int
+    requests_per_second: float
+    p50_us: float
+    p99_us: float
+    cpu_us_per_request: float
+    cpu_us_per_row: float
+
+    @classmethod
+    def of(cls, run: WrkRun, *, cpu_seconds: float, rows: int) -> Measured:
+        """Put what wrk saw and what the server used together."""
+        per_request = cpu_seconds * 1_000_000 / run.requests if run.requests else math.nan
+        return cls(
+            requests=run.requests,
+            requests_per_second=run.requests_per_second,
+            p50_us=run.p50_us,
+            p99_us=run.p99_us,
+            cpu_us_per_request=per_request,
+            cpu_us_per_row=per_request / rows,
+        )
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Nearest-rank percentile of values in ascending order; NaN where there are none."""
+    if not ordered:
+        return math.nan
+    rank = math.ceil(percent / 100 * len(ordered))
+    return ordered[max(rank, 1) - 1]
+
+
+def medians(rounds: Sequence[Measured]) -> Measured:
+    """Take the median of each figure by itself; requests are summed."""
+    return Measured(
+        requests=sum(measured.requests for measured in rounds),
+        requests_per_second=median(measured.requests_per_second for measured in rounds),
+        p50_us=median(measured.p50_us for measured in rounds),
+        p99_us=median(measured.p99_us for measured in rounds),
+        cpu_us_per_request=median(measured.cpu_us_per_request for measured in rounds),
+        cpu_us_per_row=median(measured.cpu_us_per_row for measured in rounds),
+    )
+
+
+def throughput_ratios(measured: Mapping[str, Measured], of: str) -> dict[str, float]:
+    """How many times the requests per second of each other server ``of`` reaches."""
+    ours = measured[of].requests_per_second
+    return {
+        name: ours / other.requests_per_second
+        for name, other in measured.items()
+        if name != of and other.requests_per_second
+    }
