@@ -1,7 +1,8 @@
 """The resolved cache policy: what a profile and the explicit fields of ``spec.cache`` come to.
 
-Every number is filled in here, so that neither the sidecar nor ``kubectl get fg`` ever guesses. The types carry
-no defaults on purpose: an unresolved policy must not exist. `resolve` is the only maker.
+Every number is filled in here, so that neither the sidecar nor ``kubectl get fg`` ever guesses. The types
+carry no defaults on purpose: an unresolved policy must not exist. `pannier.profiles.resolve` is the only
+maker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ TierState = Literal["Enabled", "Shadow", "Disabled"]
 Profile = Literal["Hot", "Warm", "Cold", "Realtime"]
 WritePolicy = Literal["Invalidate", "WriteThrough"]
 ReadConsistency = Literal["Eventual", "Strong"]
+Admission = Literal["Always", "OnSecondHit"]
 
 
 class TierPolicy(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -40,3 +42,7 @@ class CachePolicy(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """How much of a TTL the jitter may take away, 0..50."""
     early_expiration_factor: float
     """Scales the early-refresh window; 0 switches early expiration off."""
+    local_admission: Admission = "Always"
+    """What may enter L1. Carried for sidecars that act on it; the default is what those do that do not."""
+    remote_admission: Admission = "Always"
+    """What may enter L2; see ``local_admission``."""

@@ -1,0 +1,121 @@
+"""``spec.storage`` and ``spec.onDemand``: where rows live, or who computes them instead."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from pannier.catalog import StorageMode
+from pannier.spec_base import (
+    DNS_LABEL_PATTERN,
+    KMS_KEY_ARN_PATTERN,
+    PATH_PATTERN,
+    REGION_PATTERN,
+    TABLE_NAME_PATTERN,
+    DnsLabel,
+    SpecModel,
+)
+
+Capacity = Annotated[int, Field(ge=1, le=1_000_000, json_schema_extra={"format": "int64"})]
+Switch = Literal["Enabled", "Disabled"]
+
+
+class ProvisionedThroughput(SpecModel):
+    """Capacity of a table with billingMode Provisioned."""
+
+    read_capacity_units: Capacity
+    """Strongly consistent reads of 4 KB a second."""
+    write_capacity_units: Capacity
+    """Writes of 1 KB a second."""
+    management: Literal["Fixed", "External"] = "Fixed"
+    """External = the figures hold at creation only; an autoscaler owns them afterwards."""
+
+
+class OnDemandThroughput(SpecModel):
+    """Cost ceiling of a table with billingMode PayPerRequest."""
+
+    max_read_request_units: Capacity | None = None
+    """Most read units a second."""
+    max_write_request_units: Capacity | None = None
+    """Most write units a second."""
+
+
+class PointInTimeRecovery(SpecModel):
+    """Continuous backups."""
+
+    state: Switch = "Enabled"
+    """On by default: features are expensive to recompute."""
+    recovery_period_days: Annotated[int, Field(ge=1, le=35)] = 7
+    """How far back a table can be restored."""
+
+
+class DedicatedTable(SpecModel):
+    """Settings of the group's own table; all may be edited, within AWS's rate limits."""
+
+    billing_mode: Literal["PayPerRequest", "Provisioned"] = "PayPerRequest"
+    """PayPerRequest, or Provisioned with provisionedThroughput."""
+    provisioned_throughput: ProvisionedThroughput | None = None
+    """Capacity with billingMode Provisioned."""
+    on_demand_throughput: OnDemandThroughput | None = None
+    """Cost ceiling with billingMode PayPerRequest."""
+    table_class: Literal["Standard", "InfrequentAccess"] = "Standard"
+    """Standard, or InfrequentAccess for large cold groups."""
+    point_in_time_recovery: PointInTimeRecovery | None = None
+    """Continuous backups; absent = Enabled with 7 days."""
+    deletion_protection: Switch = "Enabled"
+    """AWS's own lock. Has to be Disabled before deletionPolicy Delete can work: two deliberate edits."""
+    kms_key_arn: Annotated[str, StringConstraints(max_length=2048, pattern=KMS_KEY_ARN_PATTERN)] | None = None
+    """Absent = a key owned by AWS. An ARN, since an alias never compares equal to what AWS reports."""
+    tags: (
+        Annotated[dict[str, Annotated[str, StringConstraints(max_length=256)]], Field(max_length=40)] | None
+    ) = None
+    """Extra tags of the table; keys under pannier.dev/ are reserved."""
+
+
+class StorageSpec(SpecModel):
+    """Where the rows live."""
+
+    mode: StorageMode
+    """Dedicated = the group owns its table; Shared = rows live in a table of the platform; None = nothing is
+    stored and onDemand computes. Immutable."""
+    table_name: (
+        Annotated[str, StringConstraints(min_length=3, max_length=255, pattern=TABLE_NAME_PATTERN)] | None
+    ) = None
+    """DynamoDB table; Dedicated defaults to <prefix>.<namespace>.<groupName>, Shared has to name it.
+    Immutable."""
+    region: Annotated[str, StringConstraints(max_length=32, pattern=REGION_PATTERN)] | None = None
+    """AWS region; absent = the operator's. Immutable."""
+    adoption: Literal["Never", "IfCompatible"] = "Never"
+    """What to do if a dedicated table of that name exists without Pannier's tags; IfCompatible checks its
+    keys."""
+    dedicated: DedicatedTable | None = None
+    """Settings of the group's own table."""
+
+
+class FeatureServer(SpecModel):
+    """The Service of a feature server; a reference, not a URL, so that a sidecar is no open proxy."""
+
+    name: DnsLabel
+    """Name of the Service."""
+    namespace: Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL_PATTERN)] | None = None
+    """Absent = the group's own; others need the operator's permission."""
+    port: Annotated[int, Field(ge=1, le=65_535)]
+    """Port of the Service."""
+    path: Annotated[str, StringConstraints(max_length=256, pattern=PATH_PATTERN)] = "/v1/features"
+    """Path of the request."""
+    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
+    """HTTP or HTTPS."""
+
+
+class OnDemandSpec(SpecModel):
+    """The feature server asked for groups that must not or cannot be stored."""
+
+    service: FeatureServer
+    """The Service of the feature server."""
+    timeout_milliseconds: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Budget of one call."""
+    max_concurrency: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Calls in flight per sidecar; what is over fails at once."""
+    on_failure: Literal["Unknown", "Fail"] = "Unknown"
+    """Unknown = rows are answered as unknown; Fail = the whole request fails."""
