@@ -29,6 +29,7 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
 )
 Tier = Literal["l1", "l2", "l3", "on_demand"]
 CircuitState = Literal["closed", "open", "half_open"]
+CircuitWatcher = Callable[[str, CircuitState | None, CircuitState], None]
 CIRCUIT_STATES: Final[tuple[CircuitState, ...]] = ("closed", "open", "half_open")
 
 LOAD_BUCKETS_SECONDS: Final = (
@@ -175,11 +176,14 @@ class Metrics:
         self.problems = LabelledCounts(1)
         self.catalog_rejections = LabelledCounts(1)
         self.circuits: dict[str, CircuitState] = {}
+        self.last_errors: dict[str, str] = {}
+        """The reason of each tier's latest error."""
         self.catalog_revision = 0
         self.catalog_groups = 0
         self.l1_limit_bytes = 0
         self._l1: Callable[[], Mapping[str, L1Usage]] = dict
         self._backfill: Callable[[], BackfillUsage | None] = lambda: None
+        self._on_circuit: CircuitWatcher = lambda _tier, _before, _now: None
 
     def group(self, name: str) -> GroupCounters:
         """Give the counters of a group, to be kept by the caller; beyond the bound those of ``other``."""
@@ -227,10 +231,14 @@ class Metrics:
     def tier_error(self, tier: str, reason: str) -> None:
         """A tier gave no answer."""
         self.tier_errors.add(tier, reason)
+        self.last_errors[tier] = reason
 
     def circuit(self, tier: str, state: CircuitState) -> None:
-        """The circuit breaker of a tier is now in this state."""
-        self.circuits[tier] = state
+        """The circuit breaker of a tier is now in this state; changes are told to whoever watches."""
+        before = self.circuits.get(tier)
+        if before != state:
+            self.circuits[tier] = state
+            self._on_circuit(tier, before, state)
 
     def problem(self, reason: str) -> None:
         """A request, or one read of it, was answered with a problem."""
@@ -244,6 +252,10 @@ class Metrics:
         """Ask this for L1's usage by group at each scrape."""
         self._l1 = usage
         self.l1_limit_bytes = limit_bytes
+
+    def watch_circuits(self, watcher: CircuitWatcher) -> None:
+        """Tell this of each change of a circuit: tier, state before (None at first), state now."""
+        self._on_circuit = watcher
 
     def watch_backfill(self, usage: Callable[[], BackfillUsage]) -> None:
         """Ask this for the background writer's queue at each scrape."""
