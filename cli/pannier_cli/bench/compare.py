@@ -1,4 +1,4 @@
-"""One run that measures a bare aiohttp handler, this sidecar and Feast over the same rows, in turn, on one core.
+"""One run that measures a bare aiohttp handler, this sidecar and Feast over the same rows, each on one core.
 
 `run` starts the servers, checks that each gives the right rows, sends load from the other core in several
 interleaved rounds, and returns medians. What is asked for stands in `compare_workload`.
@@ -205,3 +205,20 @@ def _pannier_bodies(scenario: Scenario) -> list[bytes]:
 
 def _feast_bodies(scenario: Scenario) -> list[bytes]:
     return [msgspec.json.encode(workload.feast_body(scenario, ids)) for ids in workload.pick_ids(scenario)]
+
+
+def configuration(plan: Plan) -> dict[str, Any]:
+    """Say what was measured how, for the record."""
+    return {
+        "load": f"wrk, 1 thread, {wrk.CONNECTIONS} connections, {plan.seconds} s per run",
+        "rounds": f"{plan.rounds}, interleaved; medians of each figure",
+        "cores": f"servers {_cores(plan.server_cores)}, load and Feast's Redis {_cores(plan.load_cores)}",
+        "rows": f"{workload.IDS} ids x {len(workload.GROUPS)} groups x {len(workload.FEATURES)} features",
+        "sidecar": "embedded store, cache profile Hot, L1 warm, one process",
+        "bare aiohttp": "uvloop, reads the body, answers constant bytes of the sidecar's answer",
+        "feast": "feast serve --workers 1 --no-access-log --max-requests 0, Redis online store",
+    }
+
+
+def _cores(cores: frozenset[int] | None) -> str:
+    return f"on core {','.join(map(str, sorted(cores)))}" if cores else "on any core"

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +28,7 @@ EMULATOR_CREDENTIALS: Final = {
 """The emulators accept any; with these no client looks for others on the network."""
 
 
+@dataclass
 class SidecarChild(Child):
     """This sidecar as ``pannier serve`` runs it; ``admin_port`` has its metrics."""
 
@@ -44,28 +46,17 @@ def sidecar(
     port, admin_port = free_port(), free_port()
     addresses = ["--http", f"{HOST}:{port}", "--admin", f"{HOST}:{admin_port}"]
     quiet = ["--log-level", "warning", "--log-format", "json"]
-    command = [
-        sys.executable,
-        "-m",
-        "pannier_cli",
-        "serve",
-        "--specs",
-        str(specs),
-        *addresses,
-        *quiet,
-        *flags,
-    ]
-    child = SidecarChild(
+    serve = [sys.executable, "-m", "pannier_cli", "serve", "--specs", str(specs)]
+    return SidecarChild(
         "sidecar",
-        command,
+        [*serve, *addresses, *quiet, *flags],
         directory,
         port,
         lambda: http_status(admin_port, "/readyz") == HTTPStatus.OK,
         cores,
         EMULATOR_CREDENTIALS if "dynamodb" in flags else {},
+        admin_port=admin_port,
     )
-    child.admin_port = admin_port
-    return child
 
 
 def bare(directory: Path, bodies: Mapping[str, bytes], cores: Cores) -> Child:
@@ -126,22 +117,13 @@ def load_feast(directory: Path, python: str, redis_port: int, groups: Sequence[M
 def feast(directory: Path, python: str, cores: Cores) -> Child:
     """Run ``feast serve`` with one worker for one core.
 
-    The access log is off, as in the other servers, and a worker is not replaced every thousand requests (Feast's
-    default), which would cost it more than half of its throughput here.
+    The access log is off, as in the other servers, and its worker is not replaced after every thousand
+    requests (Feast's default), which would count its start-up time again and again.
     """
     port = free_port()
     program = [str(Path(python).with_name("feast")), "-c", str(directory), "serve"]
-    options = [
-        "--host",
-        HOST,
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-        "--no-access-log",
-        "--max-requests",
-        "0",
-    ]
+    address = ["--host", HOST, "--port", str(port)]
+    options = [*address, "--workers", "1", "--no-access-log", "--max-requests", "0"]
     return Child(
         "feast",
         [*program, *options],

@@ -1,0 +1,42 @@
+"""``pannier groups``: what a sidecar serves."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from pannier_cli.client import Endpoint, Sidecar
+from pannier_cli.console import console, print_json
+from pannier_cli.group_lookup import look_up
+from pannier_cli.options import complete_group, endpoint_options, json_option
+from pannier_cli.policy_tables import features_table, policy_table
+
+_COLUMNS = ("group", "kind", "entity", "features", "profile", "access", "namespace")
+
+
+@click.command()
+@click.argument("group", required=False, shell_complete=complete_group)
+@endpoint_options
+@json_option
+def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
+    """List the groups that a sidecar serves, or show one GROUP with its features and resolved policy."""
+    with Sidecar(endpoint) as sidecar:
+        if group is not None:
+            document = look_up(sidecar, group)
+        else:
+            document = sidecar.call("GET", "/v1/groups")
+    if as_json:
+        print_json(document)
+        return
+    out = console()
+    if group is not None:
+        out.print(features_table(document["features"]))
+        out.print(policy_table([(group, document["policy"])]))
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right" if name == "features" else "left")
+    for served in document["groups"]:
+        table.add_row(*(str(served[name]) for name in _COLUMNS))
+    out.print(table)
+    out.print(f"[dim]{len(document['groups'])} groups, catalog revision {document['revision']}[/]")

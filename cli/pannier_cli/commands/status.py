@@ -1,0 +1,82 @@
+"""``pannier status``: the state of a sidecar, from its admin port."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from rich.table import Table
+
+from pannier_cli.client import Endpoint, Sidecar
+from pannier_cli.console import console, print_json
+from pannier_cli.exit_codes import ExitCode
+from pannier_cli.options import json_option
+from pannier_cli.row_tables import age
+
+DEFAULT_ADMIN = "http://127.0.0.1:8471"
+
+
+@click.command()
+@click.option(
+    "--admin",
+    envvar="PANNIER_ADMIN_URL",
+    show_envvar=True,
+    default=DEFAULT_ADMIN,
+    show_default=True,
+    help="Admin address of the sidecar.",
+)
+@json_option
+def status(admin: str, *, as_json: bool) -> None:
+    """Show what a sidecar serves, from which tiers, and what is wrong with it.
+
+    Exits with 1 where it is not ready.
+    """
+    with Sidecar(Endpoint(admin)) as sidecar:
+        document = sidecar.call("GET", "/v1/status")
+    if as_json:
+        print_json(document)
+    else:
+        _show(document)
+    raise SystemExit(ExitCode.OK if document["ready"] else ExitCode.REFUSED)
+
+
+def _show(document: dict[str, Any]) -> None:
+    out = console()
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, sentence in facts(document):
+        table.add_row(name, sentence)
+    out.print(table)
+    for note in document["degraded"]:
+        out.print(f"[yellow]degraded[/] {note['part']}: {note['message']} ({note['reason']})", markup=True)
+
+
+def facts(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Condense the status document to a handful of lines."""
+    tiers, catalog, backfill = document["tiers"], document["catalog"], document["backfill"]
+    l1, l2, l3 = tiers["l1"], tiers["l2"], tiers["l3"]
+    lines = [
+        ("version", f"{document['version']}, up {age(document['uptime_seconds'])}"),
+        ("ready", "[green]yes[/]" if document["ready"] else "[bold red]no[/]"),
+        (
+            "catalog",
+            f"{catalog['groups']} groups at revision {catalog['revision']}, from {catalog['source']}",
+        ),
+        (
+            "l1",
+            f"{l1['entries']:,} entries, {l1['bytes'] / 2**20:,.1f} of {l1['limit_bytes'] / 2**20:,.0f} MiB",
+        ),
+        ("l2", _tier(l2["url"], l2) if l2["enabled"] else "off"),
+        ("l3", _tier(l3["store"], l3)),
+    ]
+    if backfill is not None:
+        lines.append(("backfill", f"{backfill['queued']:,} queued, {backfill['unconfirmed']:,} unconfirmed"))
+    return lines
+
+
+def _tier(name: str, health: dict[str, Any]) -> str:
+    errors = sum(health["errors"].values())
+    circuit = f", circuit {health['circuit']}" if health["circuit"] else ""
+    trouble = f", {errors:,} errors (last {health['last_error']})" if errors else ""
+    return f"{name}{circuit}{trouble}"
