@@ -13,14 +13,15 @@ from pydantic import ValidationError
 from pannier.errors import Problem, SpecInvalid
 from pannier.feature_defaults import default_problems
 from pannier.rules import broken_rules
-from pannier.spec import FeatureGroup
+from pannier.spec import DEFAULT_NAMESPACE, FeatureGroup
 from pannier.spec_problems import null_problem, structural_problems
 
 
-def parse_feature_group(raw: object) -> FeatureGroup:
+def parse_feature_group(raw: object, *, namespace: str = DEFAULT_NAMESPACE) -> FeatureGroup:
     """Make a FeatureGroup of decoded YAML or JSON; raises `SpecInvalid` with all that is wrong.
 
     Structure comes first, as on the API server: rules between fields are asked of well-formed objects only.
+    ``namespace`` is where a manifest that names none belongs.
     """
     nulls = tuple(_nulls(raw, ()))
     try:
@@ -30,7 +31,10 @@ def parse_feature_group(raw: object) -> FeatureGroup:
     problems = nulls or tuple(broken_rules(group)) or tuple(default_problems(group))
     if problems:
         raise SpecInvalid(problems)
-    return group
+    if "namespace" in group.metadata.model_fields_set:
+        return group
+    metadata = group.metadata.model_copy(update={"namespace": namespace})
+    return group.model_copy(update={"metadata": metadata})
 
 
 def _once(problems: tuple[Problem, ...]) -> list[Problem]:

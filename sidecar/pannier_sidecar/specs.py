@@ -1,0 +1,93 @@
+"""A directory of FeatureGroup manifests -> the catalog that is served without a cluster.
+
+All or nothing: a start with half of the groups would look like data that is missing, so every fault in
+every file is named in one error and nothing is served. Read once, at start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pannier.catalog import Catalog
+from pannier.catalog_building import DEFAULT_TABLE_PREFIX, catalog_from_specs
+from pannier.errors import SpecInvalid
+from pannier.spec import DEFAULT_NAMESPACE
+from pannier_sidecar.manifests import LocatedProblem, Manifest, Manifests, parse_manifests
+
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+"""What ``kubectl apply -f DIR`` reads as well; like it, not in folders below."""
+
+
+def catalog_from_directory(
+    directory: Path,
+    *,
+    revision: int,
+    namespace: str = DEFAULT_NAMESPACE,
+    table_prefix: str = DEFAULT_TABLE_PREFIX,
+) -> Catalog:
+    """Make the catalog of a directory; raises `SpecInvalid` with file and line of all that is wrong."""
+    found = read_directory(directory, namespace=namespace)
+    if found.problems:
+        raise SpecInvalid(found.problems)
+    if not found.groups:
+        raise SpecInvalid([_nothing_found(directory, found)])
+    groups = [manifest.group for manifest in found.groups]
+    return catalog_from_specs(groups, revision=revision, table_prefix=table_prefix)
+
+
+def read_directory(directory: Path, *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
+    """Read every manifest of a directory, problems included."""
+    try:
+        files = sorted(entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
+    except OSError as error:
+        return Manifests(problems=(_unreadable(directory, error),))
+    return read_files(files, namespace=namespace)
+
+
+def read_files(files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
+    """Read the manifests of some files, problems between them included."""
+    found = Manifests()
+    for file in files:
+        found += _read_file(file, namespace)
+    return found + Manifests(problems=tuple(_duplicates(found.groups)))
+
+
+def _read_file(file: Path, namespace: str) -> Manifests:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        return Manifests(problems=(_unreadable(file, error),))
+    except UnicodeDecodeError as error:
+        message = f"is not UTF-8 text (byte {error.start})"
+        return Manifests(problems=(LocatedProblem("", "NotText", message, str(file), 0),))
+    return parse_manifests(text, str(file), namespace=namespace)
+
+
+def _duplicates(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:
+    """Find names given twice: one sidecar serves a groupName once, a cluster holds a resource once."""
+    names: dict[str, Manifest] = {}
+    resources: dict[tuple[str, str], Manifest] = {}
+    for manifest in manifests:
+        metadata, name = manifest.group.metadata, manifest.group.spec.group_name
+        other = names.setdefault(name, manifest)
+        if other is not manifest:
+            message = f"{name!r} is taken by {other.file}:{other.name_line}; every group needs its own name"
+            yield LocatedProblem(
+                "spec.groupName", "GroupNameTaken", message, manifest.file, manifest.name_line
+            )
+        twin = resources.setdefault((metadata.namespace, metadata.name), manifest)
+        if twin is not manifest:
+            message = f"{metadata.name!r} is declared in {twin.file}:{twin.line} already"
+            yield LocatedProblem("metadata.name", "DuplicateResource", message, manifest.file, manifest.line)
+
+
+def _unreadable(path: Path, error: OSError) -> LocatedProblem:
+    reason = "SpecsMissing" if isinstance(error, FileNotFoundError) else "SpecsUnreadable"
+    return LocatedProblem("", reason, f"cannot be read: {error.strerror or error}", str(path), 0)
+
+
+def _nothing_found(directory: Path, found: Manifests) -> LocatedProblem:
+    other = f"; only other kinds: {'; '.join(found.notes)}" if found.notes else ""
+    message = f"holds no FeatureGroup in a .yaml, .yml or .json file{other}"
+    return LocatedProblem("", "SpecsEmpty", message, str(directory), 0)
