@@ -8,25 +8,24 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from pannier.catalog import CatalogGroup
+from pannier.policy import CachePolicy, TierPolicy
 from pannier_cli.row_tables import cell
 
 
-def policy_table(policies: Sequence[tuple[str, dict[str, Any]]]) -> Table:
-    """One line per group: how long each tier serves a value; soft/hard/negative TTL in seconds."""
-    columns = ("group", "profile", "local s", "remote s", "stale s", "writes", "reads", "jitter %")
-    table = _table(*columns)
-    for name, policy in policies:
+def groups_table(groups: Sequence[CatalogGroup]) -> Table:
+    """One line per group: what it is, and how long each tier serves a value."""
+    table = _table(
+        "group", "kind", "features", "profile", "local s", "remote s", "stale s", "writes", "reads"
+    )
+    for group in groups:
         table.add_row(
-            escape(name),
-            policy["profile"],
-            tier(policy["local"]),
-            tier(policy["remote"]),
-            str(policy["staleIfErrorSeconds"]),
-            policy["writePolicy"],
-            policy["readConsistency"],
-            str(policy["jitterPercent"]),
+            escape(group.group_name),
+            "timeline" if group.is_timeline else "record",
+            str(len(group.features)),
+            *_policy_cells(group.policy),
         )
-    table.caption = "local and remote: soft/hard/negative TTL"
+    table.caption = "local and remote: soft/hard/negative TTL in seconds"
     table.caption_justify = "left"
     return table
 
@@ -56,12 +55,23 @@ def type_of(feature: dict[str, Any]) -> str:
     return str(feature["type"])
 
 
-def tier(policy: dict[str, Any]) -> str:
+def tier(policy: TierPolicy) -> str:
     """Return ``5/60/5`` for a tier that serves, else its state."""
-    ttls = f"{policy['softTTLSeconds']}/{policy['hardTTLSeconds']}/{policy['negativeTTLSeconds']}"
-    if policy["state"] == "Disabled":
+    ttls = f"{policy.soft_ttl_seconds}/{policy.hard_ttl_seconds}/{policy.negative_ttl_seconds}"
+    if policy.state == "Disabled":
         return "[dim]off[/]"
-    return ttls if policy["state"] == "Enabled" else f"{ttls} ({policy['state']})"
+    return ttls if policy.state == "Enabled" else f"{ttls} ({policy.state})"
+
+
+def _policy_cells(policy: CachePolicy) -> tuple[str, ...]:
+    return (
+        policy.profile,
+        tier(policy.local),
+        tier(policy.remote),
+        str(policy.stale_if_error_seconds),
+        policy.write_policy,
+        policy.read_consistency,
+    )
 
 
 def _table(*columns: str) -> Table:

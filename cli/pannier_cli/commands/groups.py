@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+import msgspec
 from rich.table import Table
 
+from pannier.catalog import CatalogGroup
 from pannier_cli.client import Endpoint, Sidecar
 from pannier_cli.console import console, print_json
 from pannier_cli.group_lookup import look_up
 from pannier_cli.options import complete_group, endpoint_options, json_option
-from pannier_cli.policy_tables import features_table, policy_table
+from pannier_cli.policy_tables import features_table, groups_table
 
 _COLUMNS = ("group", "kind", "entity", "features", "profile", "access", "namespace")
 
@@ -21,17 +25,15 @@ _COLUMNS = ("group", "kind", "entity", "features", "profile", "access", "namespa
 def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
     """List the groups that a sidecar serves, or show one GROUP with its features and resolved policy."""
     with Sidecar(endpoint) as sidecar:
-        if group is not None:
-            document = look_up(sidecar, group)
-        else:
-            document = sidecar.call("GET", "/v1/groups")
+        document = look_up(sidecar, group) if group is not None else sidecar.call("GET", "/v1/groups")
     if as_json:
         print_json(document)
         return
     out = console()
     if group is not None:
         out.print(features_table(document["features"]))
-        out.print(policy_table([(group, document["policy"])]))
+        out.print()
+        out.print(groups_table([_as_catalog_group(document)]))
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in _COLUMNS:
@@ -40,3 +42,7 @@ def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
         table.add_row(*(str(served[name]) for name in _COLUMNS))
     out.print(table)
     out.print(f"[dim]{len(document['groups'])} groups, catalog revision {document['revision']}[/]")
+
+
+def _as_catalog_group(document: dict[str, Any]) -> CatalogGroup:
+    return msgspec.convert({**document, "groupName": document["group"]}, CatalogGroup)
