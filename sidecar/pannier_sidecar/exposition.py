@@ -108,6 +108,15 @@ FAMILIES: Final = (
 )
 
 
+def reference_table() -> str:
+    """The table of docs/reference/metrics.md."""
+    lines = ["| metric | kind | labels | meaning |", "| --- | --- | --- | --- |"]
+    for name, kind, labels, help_text in FAMILIES:
+        shown = ", ".join(f"`{label}`" for label in labels)
+        lines.append(f"| `{name}` | {kind} | {shown} | {help_text} |")
+    return "\n".join(lines) + "\n"
+
+
 class Exposition:
     """Prometheus text on demand, from a registry of its own."""
 
