@@ -40,10 +40,16 @@ def _text_bytes(text: str) -> int:
 
 
 def _number_bytes(text: str) -> int:
-    """One byte per two significant digits, one for the exponent, one for a minus sign."""
-    mantissa = text.partition("e")[0].partition("E")[0]
-    digits = mantissa.lstrip("+-").replace(".", "").strip("0")
-    return (len(digits) + 1) // 2 + 1 + mantissa.startswith("-")
+    """One byte per two digits, paired from the point on, one for the exponent, one for a minus sign."""
+    mantissa, _, power = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("+-").partition(".")
+    digits = (whole + fraction).rstrip("0")
+    last = int(power or 0) + len(whole) - len(digits)
+    digits = digits.lstrip("0")
+    if not digits:
+        return 1
+    first = last + len(digits) - 1
+    return first // 2 - last // 2 + 2 + mantissa.startswith("-")
 
 
 def _list_bytes(elements: Sequence[AttributeValue]) -> int:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pannier.errors import ValueRefused
@@ -18,19 +18,26 @@ SET_TAGS = {"String": "SS", "Int64": "NS", "Float64": "NS", "Timestamp": "NS", "
 _ELEMENT_TAGS = {"SS": "S", "NS": "N", "BS": "B"}
 
 
-def _each(steps: Iterable[tuple[str, Any]], convert: Callable[[Any], Any]) -> list[Any]:
-    """Convert elements, and name the one that is refused."""
-    done = []
-    for step, value in steps:
-        try:
-            done.append(None if value is None else convert(value))
-        except ValueRefused as refusal:
-            raise ValueRefused(refusal.reason, refusal.message, step + refusal.path) from refusal
-    return done
+MAP_KEY_MAX_BYTES = 65_535
+"""DynamoDB's limit for attribute names inside a map."""
 
 
-def _indexed(values: Iterable[Any]) -> Iterable[tuple[str, Any]]:
-    return ((f"[{index}]", value) for index, value in enumerate(values))
+def _all(values: Sequence[Any], convert: Callable[[Any], Any], step: Callable[[int], str]) -> list[Any]:
+    """Convert elements; only when one is refused is it looked for, to name its place."""
+    try:
+        return [None if value is None else convert(value) for value in values]
+    except ValueRefused:
+        for index, value in enumerate(values):
+            try:
+                None if value is None else convert(value)
+            except ValueRefused as refusal:
+                path = step(index) + refusal.path
+                raise ValueRefused(refusal.reason, refusal.message, path) from refusal
+        raise
+
+
+def _index(index: int) -> str:
+    return f"[{index}]"
 
 
 class _Container(Kind):
@@ -60,11 +67,7 @@ class ListKind(_Container):
     def normal(self, value: Any) -> list[Any]:
         if type(value) is not list:
             raise self.refuse(value)
-        convert = self.element.normal
-        try:
-            return [None if one is None else convert(one) for one in value]
-        except ValueRefused:
-            return _each(_indexed(value), convert)
+        return _all(value, self.element.normal, _index)
 
     def to_json(self, normal: list[Any]) -> list[Any]:
         return [self._json_one(one) for one in normal]
@@ -73,9 +76,10 @@ class ListKind(_Container):
         return {"L": [self._store_one(one) for one in normal]}
 
     def load(self, stored: AttributeValue) -> list[Any]:
-        if "L" not in stored:
+        elements = stored.get("L")
+        if elements is None:
             raise self.refuse_stored(stored)
-        return _each(_indexed(stored["L"]), self._load_one)
+        return _all(elements, self._load_one, _index)
 
 
 class SetKind(_Container):
@@ -86,7 +90,7 @@ class SetKind(_Container):
     def normal(self, value: Any) -> list[Any]:
         if type(value) is not list:
             raise self.refuse(value)
-        normals = _each(_indexed(value), self.element.normal)
+        normals = _all(value, self.element.normal, _index)
         if None in normals:
             raise ValueRefused("NullInSet", "a Set holds no null", f"[{normals.index(None)}]")
         distinct = set(normals)
@@ -121,7 +125,7 @@ class SetKind(_Container):
             values = [{_ELEMENT_TAGS[tag]: one} for one in values]
         elif tag != "L":  # other writers may have kept a set as a list
             raise self.refuse_stored(stored)
-        return sorted(set(_each(_indexed(values), self.element.load)))
+        return sorted(set(_all(values, self.element.load, _index)))
 
 
 class MapKind(_Container):
@@ -133,9 +137,9 @@ class MapKind(_Container):
         if type(value) is not dict:
             raise self.refuse(value)
         keys = sorted(value)
-        return dict(
-            zip(keys, _each(((member(key), value[key]) for key in keys), self.element.normal), strict=True)
-        )
+        for key in keys:
+            _check_key(key)
+        return self._converted(keys, value, self.element.normal)
 
     def to_json(self, normal: dict[str, Any]) -> dict[str, Any]:
         return {key: self._json_one(one) for key, one in normal.items()}
@@ -147,7 +151,18 @@ class MapKind(_Container):
         values = stored.get("M")
         if values is None:
             raise self.refuse_stored(stored)
-        keys = sorted(values)
-        return dict(
-            zip(keys, _each(((member(key), values[key]) for key in keys), self._load_one), strict=True)
+        return self._converted(sorted(values), values, self._load_one)
+
+    @staticmethod
+    def _converted(keys: list[str], values: dict[str, Any], convert: Callable[[Any], Any]) -> dict[str, Any]:
+        converted = _all([values[key] for key in keys], convert, lambda index: member(keys[index]))
+        return dict(zip(keys, converted, strict=True))
+
+
+def _check_key(key: str) -> None:
+    if not key:
+        raise ValueRefused("InvalidMapKey", "a Map has no empty keys", member(key))
+    if len(key) * 4 > MAP_KEY_MAX_BYTES and len(key.encode()) > MAP_KEY_MAX_BYTES:
+        raise ValueRefused(
+            "InvalidMapKey", f"a key of a Map takes at most {MAP_KEY_MAX_BYTES} bytes", member(key)
         )
