@@ -18,7 +18,7 @@ help: ## List these targets
 
 run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all for the whole year)
 	@$(PYTHON) tools/bootstrap.py run
-	@$(BIN)/python examples/flights/demo.py --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS)
+	@$(BIN)/python -m examples.flights.demo --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS)
 
 test: test-tools lint ## Check and test everything (WORKERS=2, TESTS=tests)
 	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup
