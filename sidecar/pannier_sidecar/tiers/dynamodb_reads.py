@@ -1,0 +1,230 @@
+"""Reading rows from DynamoDB: BatchGetItem in parallel chunks, Query newest first. Bulk in, bulk out.
+
+A key that could not be answered has its `TierError` in its place. Not here: what a row means to a reader (the
+entries), retries of whole calls (`dynamodb_client`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final
+
+from pannier.keys import FENCE_SORT_KEY, partition_key
+from pannier.values import AttributeValue
+from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.row import Row, RowKey, TimelinePage, TimelineQuery
+from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, DynamoDBClient
+from pannier_sidecar.tiers.fences import NO_FENCE, fence_stamp, is_live
+from pannier_sidecar.tiers.items import Item, OnBadValue, from_item
+
+KEYS_PER_CALL: Final = 100
+"""What BatchGetItem takes."""
+
+Address = tuple[str, str]
+"""Table and partition key; the sort key is the same for all keys of a call."""
+
+
+class DynamoDBReads:
+    """The reads of one client. ``on_bad_value`` hears of stored values that cannot be read."""
+
+    __slots__ = ("_client", "_on_bad_value")
+
+    def __init__(self, client: DynamoDBClient, on_bad_value: OnBadValue) -> None:
+        self._client = client
+        self._on_bad_value = on_bad_value
+
+    async def rows(
+        self, keys: Sequence[RowKey], sort_key: str, *, strong: bool, deadline: float
+    ) -> list[Row | TierError | None]:
+        """The row at ``sort_key`` of each id; an id asked for twice is read once."""
+        plans: dict[Address, GroupPlan] = {}
+        addresses = [(key.plan.table or "", partition_key(key.plan.name, key.id)) for key in keys]
+        for key, address in zip(keys, addresses, strict=True):
+            plans.setdefault(address, key.plan)
+        ordered = sorted(plans)  # by table, so that few chunks span two
+        chunks = [ordered[at : at + KEYS_PER_CALL] for at in range(0, len(ordered), KEYS_PER_CALL)]
+        found: dict[Address, Item | TierError] = {}
+        answers = await asyncio.gather(
+            *(self._chunk(chunk, sort_key, strong=strong, deadline=deadline) for chunk in chunks)
+        )
+        for answer in answers:
+            found |= answer
+        rows = {address: self._row(plan, found.get(address)) for address, plan in plans.items()}
+        return [rows[address] for address in addresses]
+
+    def _row(self, plan: GroupPlan, found: Item | TierError | None) -> Row | TierError | None:
+        if found is None or isinstance(found, TierError):
+            return found
+        return from_item(plan, found, self._on_bad_value)
+
+    async def _chunk(
+        self, addresses: Sequence[Address], sort_key: str, *, strong: bool, deadline: float
+    ) -> dict[Address, Item | TierError]:
+        try:
+            return await self._batch(addresses, sort_key, strong=strong, deadline=deadline)
+        except CallFailed as failure:
+            error = failure.error
+        by_table: dict[str, list[Address]] = {}
+        for address in addresses:
+            by_table.setdefault(address[0], []).append(address)
+        if isinstance(error, TierMisconfigured) and len(by_table) > 1:
+            # one missing table fails the whole call: the others are asked by themselves
+            parts = await asyncio.gather(
+                *(self._chunk(part, sort_key, strong=strong, deadline=deadline) for part in by_table.values())
+            )
+            return {address: item for part in parts for address, item in part.items()}
+        return dict.fromkeys(addresses, error)
+
+    async def _batch(
+        self, addresses: Sequence[Address], sort_key: str, *, strong: bool, deadline: float
+    ) -> dict[Address, Item | TierError]:
+        """One BatchGetItem, and more for what it left unprocessed; what stays so is throttled."""
+        found: dict[Address, Item | TierError] = {}
+        waiting: Any = _request_items(addresses, sort_key, strong=strong)
+        attempt = 0
+        while waiting:
+            if attempt and not await self._client.back_off(attempt, deadline):
+                error = TierThrottled(TIER, "DynamoDB left keys unprocessed until the budget was used up")
+                for table, left in waiting.items():
+                    found |= dict.fromkeys(((table, key["pk"]["S"]) for key in left["Keys"]), error)
+                break
+            answer = await self._client.call("batch_get_item", deadline, RequestItems=waiting)
+            for table, items in answer["Responses"].items():
+                for item in items:
+                    found[table, item["pk"]["S"]] = item
+            waiting = answer.get("UnprocessedKeys")
+            attempt += 1
+        return found
+
+    async def page(
+        self,
+        query: TimelineQuery,
+        beside: Awaitable[Row | TierError | None] | None,
+        *,
+        strong: bool,
+        deadline: float,
+        now_us: int,
+    ) -> TimelinePage | TierError:
+        """The newest live rows of one id. ``beside``: the fence, where the range ends below it."""
+        collected = _Collected(query, now_us)
+        start: Mapping[str, AttributeValue] | None = None
+        while True:
+            try:
+                answer = await self._client.call(
+                    "query", deadline, **_query(query, collected.wanted, start, strong=strong)
+                )
+            except CallFailed as failure:
+                return failure.error
+            if beside is not None:
+                fence = await beside
+                if isinstance(fence, TierError):
+                    return fence
+                collected.fence(fence)
+                beside = None
+            for item in answer["Items"]:
+                collected.take(from_item(query.plan, item, self._on_bad_value))
+            start = answer.get("LastEvaluatedKey")
+            if start is None or collected.is_full:
+                return collected.page(ended=start is None)
+
+    async def pages(
+        self, queries: Sequence[TimelineQuery], *, strong: bool, deadline: float, now_us: int
+    ) -> list[TimelinePage | TierError]:
+        """A page for each query; the fences that their ranges leave out are fetched beside, together."""
+        ranged = [query for query in queries if query.high < FENCE_SORT_KEY]
+        async with asyncio.TaskGroup() as tasks:
+            fences = tasks.create_task(
+                self.rows(
+                    [RowKey(query.plan, query.id) for query in ranged],
+                    FENCE_SORT_KEY,
+                    strong=strong,
+                    deadline=deadline,
+                )
+            )
+
+            async def fence_of(position: int) -> Row | TierError | None:
+                return (await fences)[position]
+
+            beside = {id(query): fence_of(position) for position, query in enumerate(ranged)}
+            pages = [
+                tasks.create_task(
+                    self.page(query, beside.get(id(query)), strong=strong, deadline=deadline, now_us=now_us)
+                )
+                for query in queries
+            ]
+        return [page.result() for page in pages]
+
+
+class _Collected:
+    """The rows of one timeline read so far."""
+
+    __slots__ = ("_exceeded", "_fence", "_fence_us", "_live", "_now_us", "_query", "_rows")
+
+    def __init__(self, query: TimelineQuery, now_us: int) -> None:
+        self._query = query
+        self._now_us = now_us
+        self._rows: list[Row] = []
+        self._live = 0
+        self._exceeded = False
+        self._fence: Row | None = None
+        self._fence_us = NO_FENCE
+
+    @property
+    def wanted(self) -> int:
+        """How many items to ask for: what is missing, one more to see whether it goes on, the fence."""
+        return self._query.limit - self._live + 2
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit is reached."""
+        return self._live >= self._query.limit
+
+    def fence(self, row: Row | None) -> None:
+        """Take the fence, before any row."""
+        self._fence_us = fence_stamp(row, self._now_us)
+        self._fence = None if self._fence_us == NO_FENCE else row
+
+    def take(self, row: Row) -> None:
+        """Take the next older row."""
+        if row.sort_key == FENCE_SORT_KEY:
+            self.fence(row)
+        elif self.is_full:
+            self._exceeded = True
+        elif not row.is_expired(self._now_us):
+            self._rows.append(row)
+            self._live += is_live(row, self._fence_us, self._now_us)
+
+    def page(self, *, ended: bool) -> TimelinePage:
+        """What the rows come to; ``ended``: the range holds no further item."""
+        return TimelinePage(rows=tuple(self._rows), fence=self._fence, exhausted=ended and not self._exceeded)
+
+    def __repr__(self) -> str:
+        return f"<_Collected {self._live} live of {len(self._rows)} for limit {self._query.limit}>"
+
+
+def _query(
+    query: TimelineQuery, wanted: int, start: Mapping[str, AttributeValue] | None, *, strong: bool
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "TableName": query.plan.table,
+        "KeyConditionExpression": "pk=:p AND sk BETWEEN :low AND :high",
+        "ExpressionAttributeValues": {
+            ":p": {"S": partition_key(query.plan.name, query.id)},
+            ":low": {"S": query.low},
+            ":high": {"S": query.high},
+        },
+        "ScanIndexForward": False,
+        "Limit": wanted,
+        "ConsistentRead": strong,
+    }
+    return arguments if start is None else arguments | {"ExclusiveStartKey": start}
+
+
+def _request_items(addresses: Sequence[Address], sort_key: str, *, strong: bool) -> dict[str, Any]:
+    requests: dict[str, Any] = {}
+    for table, pk in addresses:
+        request = requests.setdefault(table, {"Keys": [], "ConsistentRead": strong})
+        request["Keys"].append({"pk": {"S": pk}, "sk": {"S": sort_key}})
+    return requests
