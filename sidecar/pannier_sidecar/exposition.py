@@ -93,10 +93,10 @@ FAMILIES: Final = (
     Family("pannier_catalog_revision", "gauge", (), "Revision of the catalog that is served; 0 = none yet."),
     Family("pannier_catalog_groups", "gauge", (), "Groups in the catalog that is served."),
     Family(
-        "pannier_catalog_rejections_total",
-        "counter",
+        "pannier_catalog_problems",
+        "gauge",
         ("reason",),
-        "Catalogs, or groups of one, that were not taken; the last good version is served on.",
+        "Why something of the mounted catalog is not served; the last good version is served on.",
     ),
     Family(
         "pannier_problems_total",
@@ -205,8 +205,8 @@ class _Families:
             self.add("pannier_backfill_events_total", n, event)
         for (reason,), n in metrics.problems.items():
             self.add("pannier_problems_total", n, reason)
-        for (reason,), n in metrics.catalog_rejections.items():
-            self.add("pannier_catalog_rejections_total", n, reason)
+        for reason, n in metrics.catalog_problems().items():
+            self.add("pannier_catalog_problems", n, reason)
         for tier, now in metrics.circuits.items():
             for state in CIRCUIT_STATES:
                 self.add("pannier_tier_circuit_state", state == now, tier, state)

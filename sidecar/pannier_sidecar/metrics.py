@@ -9,6 +9,7 @@ Nothing here measures time: callers pass what they measured.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
@@ -174,7 +175,6 @@ class Metrics:
         self.tier_errors = LabelledCounts(2)
         self.backfills = LabelledCounts(1)
         self.problems = LabelledCounts(1)
-        self.catalog_rejections = LabelledCounts(1)
         self.circuits: dict[str, CircuitState] = {}
         self.last_errors: dict[str, str] = {}
         """The reason of each tier's latest error."""
@@ -183,6 +183,7 @@ class Metrics:
         self.l1_limit_bytes = 0
         self._l1: Callable[[], Mapping[str, L1Usage]] = dict
         self._backfill: Callable[[], BackfillUsage | None] = lambda: None
+        self._catalog_problems: Callable[[], Iterable[str]] = tuple
         self._on_circuit: CircuitWatcher = lambda _tier, _before, _now: None
 
     def group(self, name: str) -> GroupCounters:
@@ -244,10 +245,6 @@ class Metrics:
         """A request, or one read of it, was answered with a problem."""
         self.problems.add(reason)
 
-    def catalog_rejected(self, reason: str) -> None:
-        """A catalog, or a group of one, was not taken."""
-        self.catalog_rejections.add(reason)
-
     def watch_l1(self, usage: Callable[[], Mapping[str, L1Usage]], limit_bytes: int) -> None:
         """Ask this for L1's usage by group at each scrape."""
         self._l1 = usage
@@ -257,9 +254,17 @@ class Metrics:
         """Tell this of each change of a circuit: tier, state before (None at first), state now."""
         self._on_circuit = watcher
 
+    def watch_catalog(self, problems: Callable[[], Iterable[str]]) -> None:
+        """Ask this for the reasons why something of the catalog is not served, at each scrape."""
+        self._catalog_problems = problems
+
     def watch_backfill(self, usage: Callable[[], BackfillUsage]) -> None:
         """Ask this for the background writer's queue at each scrape."""
         self._backfill = usage
+
+    def catalog_problems(self) -> Counter[str]:
+        """How many problems the catalog has now, by reason."""
+        return Counter(self._catalog_problems())
 
     def backfill_usage(self) -> BackfillUsage | None:
         """The background writer's queue now; None where there is no L2."""

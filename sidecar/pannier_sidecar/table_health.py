@@ -25,11 +25,15 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class TableHealth:
-    """The latest look at the tables. Owned through ``async with``: looking is a task of its own."""
+    """The latest look at the tables. Owned through ``async with``: looking is a task of its own.
 
-    def __init__(self, store: Store, plan: Callable[[], ReadPlan | None]) -> None:
+    With ``create`` missing tables are made as they are missed (development only).
+    """
+
+    def __init__(self, store: Store, plan: Callable[[], ReadPlan | None], *, create: bool = False) -> None:
         self._store = store
         self._plan = plan
+        self._create = create
         self._task: asyncio.Task[None] | None = None
         self.faults: dict[str, TierError] = {}
         """By group, what is wrong with its table as of the latest look."""
@@ -43,6 +47,8 @@ class TableHealth:
             return
         stored = [group for group in plan.groups.values() if group.group.storage_mode != "None"]
         try:
+            if self._create and (self.faults or not self.is_known):
+                await self._store.create_tables(stored)
             found = await self._store.check(stored)
         except TierError as error:
             found = {group.name: error for group in stored}

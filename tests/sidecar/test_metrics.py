@@ -65,7 +65,7 @@ def test_refreshes_writes_and_losses_are_exposed(metrics: Metrics) -> None:
     metrics.tier_error("l3", "TierThrottled")
     metrics.backfill("dropped", 7)
     metrics.problem("UnknownGroup")
-    metrics.catalog_rejected("SpecInvalid")
+    metrics.watch_catalog(lambda: ["SpecInvalid"])
     assert value(metrics, "pannier_refreshes_total", group="clicks", kind="early") == 1
     assert value(metrics, "pannier_refreshes_total", group="clicks", kind="soft") == 2
     assert value(metrics, "pannier_writes_total", group="clicks", verdict="written") == 4
@@ -73,7 +73,7 @@ def test_refreshes_writes_and_losses_are_exposed(metrics: Metrics) -> None:
     assert value(metrics, "pannier_tier_errors_total", tier="l3", reason="TierThrottled") == 1
     assert value(metrics, "pannier_backfill_events_total", event="dropped") == 7
     assert value(metrics, "pannier_problems_total", reason="UnknownGroup") == 1
-    assert value(metrics, "pannier_catalog_rejections_total", reason="SpecInvalid") == 1
+    assert value(metrics, "pannier_catalog_problems", reason="SpecInvalid") == 1
 
 
 def test_histograms_are_cumulative_and_hold_the_bound_below(metrics: Metrics) -> None:
