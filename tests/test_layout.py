@@ -28,7 +28,7 @@ COVERED_THROUGH: dict[str, str] = {}
 
 
 def tracked() -> list[Path]:
-    """Files under version control, or all that would be if there is no repository (an unpacked archive)."""
+    """Files under version control, and those that the next commit would add."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
