@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from pannier.catalog import CatalogFeature
 from pannier.errors import Problem, ValueRefused
 from pannier.spec import FeatureGroup, FeatureSpec
 from pannier.values import codec_for
+
+MAX_DEFAULT_BYTES: Final = 2048
+"""Bounds the catalog: a group of 128 features has to fit one ConfigMap."""
 
 
 def catalog_feature(feature: FeatureSpec, path: str) -> CatalogFeature:
@@ -31,7 +35,11 @@ def catalog_feature(feature: FeatureSpec, path: str) -> CatalogFeature:
     )
     if not feature.has_default:
         return bare
-    fragment = codec_for(bare).parse(_json_bytes(feature.default, f"{path}.default"), f"{path}.default")
+    path = f"{path}.default"
+    fragment = codec_for(bare).parse(_json_bytes(feature.default, path), path)
+    if len(fragment) > MAX_DEFAULT_BYTES:
+        message = f"is {len(fragment)} bytes of JSON; a default takes at most {MAX_DEFAULT_BYTES}"
+        raise ValueRefused("DefaultTooLarge", message, path)
     return msgspec.structs.replace(bare, default=msgspec.Raw(fragment))
 
 
