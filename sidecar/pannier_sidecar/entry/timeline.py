@@ -83,20 +83,20 @@ def snapshot(
     if not page.exhausted and not page.rows:
         return Timeline(NEVER, NO_COVERAGE, UNTRIMMED, 0, 0, {})
     as_of = max(read_start_us - READ_MARGIN_US, 0)
-    fence = None if page.fence is None or page.fence.is_expired(read_start_us) else page.fence
-    fence_us = NEVER if fence is None else fence.newest_stamp_us
     registers = {
         row.sort_key: _register(row, read_start_us)
         for row in page.rows
-        if row.newest_stamp_us > fence_us and not (row.deleted and row.revision <= as_of)
+        if not (row.deleted and row.revision <= as_of)
     }
-    if fence is not None:
-        registers[FENCE_SORT_KEY] = _register(fence, read_start_us)
+    if page.fence is not None and not page.fence.is_expired(read_start_us):
+        registers[FENCE_SORT_KEY] = _register(page.fence, read_start_us)
     if not page.exhausted:
         complete_from = page.rows[-1].sort_key
     else:
         complete_from = TO_THE_END if low <= LOWEST_SORT_KEY else low
-    return trim(Timeline(as_of, complete_from, UNTRIMMED, 0, read_start_us, registers), capacity)
+    return trim(
+        Timeline(as_of, complete_from, UNTRIMMED, 0, read_start_us, _without_erased(registers)), capacity
+    )
 
 
 def delta(sort_key: str, register: Register) -> Timeline:
