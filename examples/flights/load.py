@@ -35,7 +35,6 @@ BATCH = 500
 """Writes in a request, the most that a sidecar takes."""
 CONCURRENCY = 4
 ATTEMPTS = 5
-_PAUSE_SECONDS = 0.2
 _ACCEPTED = frozenset({"written", "ignored_older"})
 """``ignored_older``: somebody wrote something newer since; the row is as it should be."""
 _WORTH_REPEATING = frozenset({"failed", "unknown"})
@@ -74,10 +73,18 @@ class Meter(Protocol):
 class Loader:
     """Sends parts to one sidecar over a session that somebody else owns."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, concurrency: int = CONCURRENCY) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        concurrency: int = CONCURRENCY,
+        pause_seconds: float = 0.2,
+    ) -> None:
         self._session = session
         self._endpoint = f"{url}/v1/features/write"
         self._concurrency = concurrency
+        self._pause_seconds = pause_seconds
         self.complaints: list[str] = []
         """The first sentences of the sidecar about rows that were not stored."""
 
@@ -125,7 +132,7 @@ class Loader:
             if not again:
                 break
             batch = [batch[i] for i in again]
-            await asyncio.sleep(_PAUSE_SECONDS * 2**attempt)
+            await asyncio.sleep(self._pause_seconds * 2**attempt)
         self._complain(settled)
         return settled
 
