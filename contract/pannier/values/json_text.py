@@ -34,7 +34,8 @@ def decode(raw: msgspec.Raw | bytes) -> object:
 
 def explain_body(body: bytes, error: Exception) -> Problem:
     """Say where and why a whole request body was refused as JSON (``writes[3].features.price``)."""
-    return _fault(body, error).problem
+    fault = _fault(body, error)
+    return Problem(fault.path.removeprefix("."), fault.reason, fault.message)
 
 
 def shown(value: object) -> str:
@@ -61,10 +62,10 @@ def member(key: str) -> str:
 def check_depth(value: object) -> None:
     """Refuse what nests deeper than `JSON_MAX_DEPTH`."""
     level: list[object] = [value]
-    for _ in range(JSON_MAX_DEPTH + 1):
+    for _ in range(JSON_MAX_DEPTH):
         level = [child for parent in level for _, child in _children(parent)]
-        if not level:
-            return
+    if not any(isinstance(child, (dict, list)) for child in level):
+        return
     raise ValueRefused("TooDeep", f"nests deeper than {JSON_MAX_DEPTH} levels of arrays and objects")
 
 
