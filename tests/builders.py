@@ -1,4 +1,4 @@
-"""Builders of catalog groups and plans for tests: a sound group in one call, only what matters spelled out."""
+"""Builders of catalog groups and plans for tests: a sound group in one call, what matters spelled out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pannier.policy import CachePolicy, Profile, ReadConsistency, TierPolicy, Ti
 from pannier_sidecar.plan import GroupPlan
 
 FeatureSpec = str | CatalogFeature | Mapping[str, Any]
-"""``"Int64"``, ``"Set<String>"``, ``"Vector<3>"``, a mapping of `CatalogFeature` fields, or a whole feature."""
+"""``"Int64"``, ``"Set<String>"``, ``"Vector<3>"``, a mapping of `CatalogFeature` fields, or a feature."""
 
 
 def a_feature(feature_id: int, name: str, spec: FeatureSpec = "String") -> CatalogFeature:

@@ -31,7 +31,7 @@ def current_state(directory: Path) -> Path:
 
 
 def read_state(state: Path) -> dict[str, bytes]:
-    """Read all files of one state; `OSError` where the kubelet removed it meanwhile (the next look is right)."""
+    """Read all files of one state; `OSError` where the kubelet removed it meanwhile: look again."""
     return {
         file.name: file.read_bytes() for file in state.iterdir() if file.suffix == ".json" and file.is_file()
     }
