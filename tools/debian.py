@@ -6,6 +6,7 @@ dpkg-deb unpacks, and a small script in .tools/bin starts a program with the lib
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -21,6 +22,8 @@ from pathlib import Path
 from steps import BIN, TOOLS, StepFailed, run
 
 PACKAGES = TOOLS / "debian"
+_STATE = TOOLS / "apt"
+_ARCHIVES = _STATE / "cache" / "archives"
 _STORE_PASSWORD = "changeit"  # noqa: S105 (Java's customary one; the store holds public certificates)
 
 
@@ -69,35 +72,45 @@ def unpack(packages: list[str]) -> Path:
     advice = f"Install them yourself (as root: apt-get install {' '.join(packages)}), then run make again."
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
         raise StepFailed(f"{title}: this machine has no apt-get and dpkg-deb.\n{advice}")
-    apt, archives = _private_apt()
-    run("Package lists", [*apt, "update"], advice=advice)
-    run(
-        title, [*apt, "-y", "--no-install-recommends", "--download-only", "install", *packages], advice=advice
-    )
-    for archive in sorted(archives.glob("*.deb")):
+    apt = _private_apt()
+    _refresh_lists()
+    download: list[str | Path] = [
+        *apt,
+        "-y",
+        "--no-install-recommends",
+        "--download-only",
+        "install",
+        *packages,
+    ]
+    run(title, download, advice=advice)
+    for archive in sorted(_ARCHIVES.glob("*.deb")):
         subprocess.run(["dpkg-deb", "-x", archive, PACKAGES], check=True)
         archive.unlink()
     _relink(PACKAGES)
     return PACKAGES
 
 
-def _private_apt() -> tuple[list[str], Path]:
-    state = TOOLS / "apt"
-    archives = state / "cache" / "archives"
-    for directory in (state / "lists" / "partial", archives / "partial", PACKAGES):
+@functools.cache
+def _refresh_lists() -> None:
+    """Learn what Debian has now; once per run is enough."""
+    for directory in (_STATE / "lists" / "partial", _ARCHIVES / "partial", PACKAGES):
         directory.mkdir(parents=True, exist_ok=True)
+    advice = (
+        "Check apt's sources and the network, or install redis-server, a Java 17 runtime and maven yourself."
+    )
+    run("Package lists", [*_private_apt(), "update"], advice=advice)
+
+
+def _private_apt() -> list[str]:
+    """An apt-get with lists and cache of its own."""
     options = {
-        "Dir::State::Lists": state / "lists",
-        "Dir::Cache": state / "cache",
-        "Dir::Log": state,
+        "Dir::State::Lists": _STATE / "lists",
+        "Dir::Cache": _STATE / "cache",
+        "Dir::Log": _STATE,
         "Debug::NoLocking": "true",  # the locks would be the system's, and need root
         "APT::Sandbox::User": "",
     }
-    return [
-        "apt-get",
-        "-q",
-        *(part for name, value in options.items() for part in ("-o", f"{name}={value}")),
-    ], archives
+    return ["apt-get", "-q", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
 
 
 def _relink(root: Path) -> None:
