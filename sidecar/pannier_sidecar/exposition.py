@@ -48,6 +48,12 @@ FAMILIES: Final = (
         "Rows whose event time was older than the max_age_seconds of the read.",
     ),
     Family(
+        "pannier_deprecated_features_read_total",
+        "counter",
+        ("group",),
+        "Deprecated features that reads named; at zero they can be removed.",
+    ),
+    Family(
         "pannier_refreshes_total",
         "counter",
         ("group", "kind"),
@@ -186,6 +192,7 @@ class _Families:
         for outcome in OUTCOMES:
             self.add("pannier_rows_read_total", getattr(counters, outcome), group, outcome)
         self.add("pannier_rows_outdated_total", counters.outdated, group)
+        self.add("pannier_deprecated_features_read_total", counters.deprecated, group)
         self.add("pannier_refreshes_total", counters.refresh_early, group, "early")
         self.add("pannier_refreshes_total", counters.refresh_soft, group, "soft")
         self.add("pannier_l3_lookups_total", counters.l3_lookups, group)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -15,28 +14,19 @@ _log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class LivePlan:
-    """Holds one plan. Whoever compiles something from it is told of each new one before requests see it."""
+    """Holds one plan. Paths take it per request, so that each request sees one plan from beginning to end."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._followers: list[Callable[[ReadPlan], None]] = []
         self.current: ReadPlan | None = None
 
     def get(self) -> ReadPlan | None:
         """The plan that is served; None until a first catalog was adopted."""
         return self.current
 
-    def follow(self, follower: Callable[[ReadPlan], None]) -> None:
-        """Tell this of each plan, also of the one that is served already."""
-        self._followers.append(follower)
-        if self.current is not None:
-            follower(self.current)
-
     def adopt(self, catalog: Catalog) -> None:
         """Serve a catalog from now on."""
         plan = ReadPlan(catalog)
-        for follower in self._followers:
-            follower(plan)
         before, self.current = self.current, plan
         self._metrics.catalog_revision = plan.revision
         self._metrics.catalog_groups = len(plan.groups)

@@ -85,6 +85,7 @@ class GroupCounters:
     """What is counted of one group: plain integers to add to. Each row answered counts in one outcome."""
 
     __slots__ = (
+        "deprecated",
         "l1",
         "l2",
         "l3",
@@ -110,6 +111,7 @@ class GroupCounters:
         self.l1 = self.l2 = self.l3 = self.on_demand = 0
         self.negative = self.missing = self.unknown = self.stale = 0
         self.outdated = 0
+        self.deprecated = 0
         self.refresh_early = self.refresh_soft = 0
         self.l3_lookups = self.l3_missing = 0
         self.replaced = 0

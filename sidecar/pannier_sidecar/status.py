@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from pannier.errors import Problem
 from pannier_sidecar.api.dispatch import MAX_BODY_BYTES
 from pannier_sidecar.api.read_requests import MAX_IDS_PER_READ, MAX_READS, MAX_ROWS
+from pannier_sidecar.api.write_requests import MAX_WRITES
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import ReadPlan
 from pannier_sidecar.settings import Settings
 from pannier_sidecar.table_health import TableHealth
 
-MAX_WRITES = 500
+Phase = Literal["starting", "serving", "stopping"]
+
+
+class PhaseHolder:
+    """Which part of its life the sidecar is in; the composition root moves it on."""
+
+    def __init__(self) -> None:
+        self.now: Phase = "starting"
+
+    def get(self) -> Phase:
+        """The phase now."""
+        return self.now
+
+    def stop(self) -> None:
+        """From now on no new work is wanted."""
+        self.now = "stopping"
+
+    def __repr__(self) -> str:
+        return f"<PhaseHolder {self.now}>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +50,8 @@ class StatusReport:
     tables: TableHealth
     clock: Clock
     started_us: int
-    is_stopping: Callable[[], bool]
+    phase: Callable[[], Phase]
+    catalog_problems: Callable[[], Sequence[Problem]]
 
     def document(self) -> dict[str, Any]:
         """Everything, for people and for `pannier status`."""
@@ -55,8 +76,8 @@ class StatusReport:
     def readiness(self) -> dict[str, Any]:
         """Ready once a catalog is loaded: a tier that is down degrades answers, it does not stop them."""
         return {
-            "ready": self.plan() is not None and not self.is_stopping(),
-            "stopping": self.is_stopping(),
+            "ready": self.plan() is not None and self.phase() == "serving",
+            "phase": self.phase(),
             "degraded": self._degraded(),
         }
 
@@ -73,6 +94,10 @@ class StatusReport:
                         "message": f"the circuit is {state}; the sidecar goes on without this tier",
                     }
                 )
+        notes += [
+            {"part": "catalog", "reason": problem.reason, "message": str(problem)}
+            for problem in self.catalog_problems()
+        ]
         for group, error in sorted(self.tables.faults.items()):
             notes.append({"part": f"l3:{group}", "reason": error.reason, "message": error.message})
         return notes
@@ -85,6 +110,9 @@ class StatusReport:
             "kind": "specs" if self.settings.specs is not None else "catalog",
             "revision": plan.revision if plan is not None else None,
             "groups": len(plan.groups) if plan is not None else 0,
+            "problems": [
+                {"path": p.path, "reason": p.reason, "message": p.message} for p in self.catalog_problems()
+            ],
         }
 
     def _tiers(self) -> dict[str, Any]:
