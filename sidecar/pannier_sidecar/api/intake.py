@@ -6,6 +6,7 @@ stored row says to it (older, deleted) is `ordering`'s to decide. Flow: `write_b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final
 
@@ -26,6 +27,7 @@ from pannier_sidecar.row import Fragments, Put, PutOutcome
 LATE_AFTER_US: Final = 5_000_000
 """From this age on an event may lie below a fence that was written before it, so the store looks for one."""
 
+_INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _STAMP: Final[AttributeValue] = {"N": "9" * 16}
 
 
@@ -179,8 +181,11 @@ def _tie_breaker_of(plan: GroupPlan, text: str) -> str:
     feature = plan.tie_breaker
     if feature is None:
         raise KeyRefused("UnexpectedTieBreaker", f"{plan.name} declares no tie-breaker", "tie_breaker")
-    raw = text.encode() if feature.feature.type == "Int64" else msgspec.json.encode(text)
-    return keys.tie_breaker_text(msgspec.json.decode(feature.codec.parse(raw, "tie_breaker")), "tie_breaker")
+    if feature.feature.type == "String":
+        return keys.tie_breaker_text(text, "tie_breaker")
+    if not _INTEGER.fullmatch(text):
+        raise KeyRefused("WrongType", f"`{feature.name}` is an Int64; wants an integer", "tie_breaker")
+    return keys.tie_breaker_text(int(text), "tie_breaker")
 
 
 def _check_shape(put: Put, path: str) -> None:
