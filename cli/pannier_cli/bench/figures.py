@@ -63,3 +63,26 @@ def throughput_ratios(measured: Mapping[str, Measured], of: str) -> dict[str, fl
         for name, other in measured.items()
         if name != of and other.requests_per_second
     }
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """The distribution of one kind of request, in milliseconds from when it was due."""
+
+    count: int
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
+    max_ms: float | None
+
+    @classmethod
+    def of(cls, ordered_seconds: Sequence[float]) -> Latencies:
+        """Condense latencies in ascending order."""
+        if not ordered_seconds:
+            return cls(count=0, p50_ms=None, p99_ms=None, p999_ms=None, max_ms=None)
+        return cls(
+            count=len(ordered_seconds),
+            p50_ms=percentile(ordered_seconds, 50) * 1_000,
+            p99_ms=percentile(ordered_seconds, 99) * 1_000,
+            p999_ms=percentile(ordered_seconds, 99.9) * 1_000,
+            max_ms=ordered_seconds[-1] * 1_000,
+        )

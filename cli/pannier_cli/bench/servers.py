@@ -78,10 +78,11 @@ def redis(directory: Path, cores: Cores) -> Child:
     return Child("redis", command, directory, port, lambda: redis_says_pong(port), cores)
 
 
-def dynoxide(directory: Path, cores: Cores) -> Child:
-    """Run dynoxide in memory."""
+def dynoxide(directory: Path, cores: Cores, source: Path) -> Child:
+    """Run dynoxide in memory, filled with ``export/`` and ``schema.json`` of the source directory."""
     port = free_port()
-    command = [find_program("dynoxide"), "serve", "--host", HOST, "--port", str(port)]
+    rows = ["--source", str(source / "export"), "--schema", str(source / "schema.json")]
+    command = [find_program("dynoxide"), "import", *rows, "--serve", "--host", HOST, "--port", str(port)]
     return Child("dynoxide", command, directory, port, lambda: http_status(port, "/") > 0, cores)
 
 

@@ -91,15 +91,14 @@ def run(
 
 def _output(command: Sequence[str], cores: frozenset[int] | None) -> str:
     def pin() -> None:
-        if cores is not None:
-            os.sched_setaffinity(0, cores)
+        os.sched_setaffinity(0, cores or ())
 
     done = subprocess.run(  # noqa: S603 (the command is this module's own)
         command,
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=pin,
+        preexec_fn=pin if cores else None,
     )
     if done.returncode != 0:
         raise CommandFailed(f"wrk failed: {done.stderr.strip() or done.stdout.strip()}")
