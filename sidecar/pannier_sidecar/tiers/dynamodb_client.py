@@ -1,4 +1,4 @@
-"""The only module that knows boto: calls to DynamoDB with a deadline, retries, and errors in Pannier's words.
+"""The module that knows boto: calls to DynamoDB with a deadline, retries, and errors in Pannier's words.
 
 What a caller sees of a failed call is a `CallFailed`: the `TierError` it comes to, and whether DynamoDB
 may have acted on it all the same. Retries are made here and nowhere else (botocore's are off), with full
@@ -22,6 +22,7 @@ from aiobotocore.config import AioConfig  # type: ignore[import-untyped]
 from botocore import exceptions as boto  # type: ignore[import-untyped]
 
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled, TierTimeout, TierUnavailable
+from pannier_sidecar.tiers.dynamodb_parser import session_with_attribute_parser
 
 TIER: Final = "l3"
 _BACKOFF_SECONDS: Final = 0.02
@@ -97,6 +98,7 @@ class DynamoDBClient:
     async def __aenter__(self) -> Self:
         settings = self._settings
         session = aioboto3.Session(
+            botocore_session=session_with_attribute_parser(),
             aws_access_key_id=settings.access_key_id,
             aws_secret_access_key=settings.secret_access_key,
             region_name=settings.region_name,
@@ -108,6 +110,7 @@ class DynamoDBClient:
             retries={"total_max_attempts": 1},
             # arguments are built here from checked values; DynamoDB checks them again
             parameter_validation=False,
+            user_agent="pannier",
         )
         region = (
             settings.region_name or session.region_name or ("us-east-1" if settings.endpoint_url else None)

@@ -16,7 +16,7 @@ from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Row, RowKey, TimelinePage, TimelineQuery
 from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, DynamoDBClient
-from pannier_sidecar.tiers.fences import NO_FENCE, fence_stamp, is_live
+from pannier_sidecar.tiers.fences import Newest
 from pannier_sidecar.tiers.items import Item, OnBadValue, from_item
 
 KEYS_PER_CALL: Final = 100
@@ -108,12 +108,15 @@ class DynamoDBReads:
         now_us: int,
     ) -> TimelinePage | TierError:
         """The newest live rows of one id. ``beside``: the fence, where the range ends below it."""
-        collected = _Collected(query, now_us)
+        newest = Newest(query, now_us)
         start: Mapping[str, AttributeValue] | None = None
         while True:
             try:
                 answer = await self._client.call(
-                    "query", deadline, **_query(query, collected.wanted, start, strong=strong)
+                    # one more than missing shows whether the range goes on, one is the fence
+                    "query",
+                    deadline,
+                    **_query(query, newest.missing + 2, start, strong=strong),
                 )
             except CallFailed as failure:
                 return failure.error
@@ -121,13 +124,24 @@ class DynamoDBReads:
                 fence = await beside
                 if isinstance(fence, TierError):
                     return fence
-                collected.fence(fence)
+                newest.take_fence(fence)
                 beside = None
-            for item in answer["Items"]:
-                collected.take(from_item(query.plan, item, self._on_bad_value))
+            rest = self._take(newest, query.plan, answer["Items"])
             start = answer.get("LastEvaluatedKey")
-            if start is None or collected.is_full:
-                return collected.page(ended=start is None)
+            if start is None or newest.is_complete:
+                return newest.page(ended=start is None and not rest)
+
+    def _take(self, newest: Newest, plan: GroupPlan, items: Sequence[Item]) -> int:
+        """Take items until the page is complete; returns how many are left."""
+        for position, item in enumerate(items):
+            if newest.is_complete:
+                return len(items) - position
+            row = from_item(plan, item, self._on_bad_value)
+            if row.sort_key == FENCE_SORT_KEY:
+                newest.take_fence(row)
+            else:
+                newest.take(row)
+        return 0
 
     async def pages(
         self, queries: Sequence[TimelineQuery], *, strong: bool, deadline: float, now_us: int
@@ -155,53 +169,6 @@ class DynamoDBReads:
                 for query in queries
             ]
         return [page.result() for page in pages]
-
-
-class _Collected:
-    """The rows of one timeline read so far."""
-
-    __slots__ = ("_exceeded", "_fence", "_fence_us", "_live", "_now_us", "_query", "_rows")
-
-    def __init__(self, query: TimelineQuery, now_us: int) -> None:
-        self._query = query
-        self._now_us = now_us
-        self._rows: list[Row] = []
-        self._live = 0
-        self._exceeded = False
-        self._fence: Row | None = None
-        self._fence_us = NO_FENCE
-
-    @property
-    def wanted(self) -> int:
-        """How many items to ask for: what is missing, one more to see whether it goes on, the fence."""
-        return self._query.limit - self._live + 2
-
-    @property
-    def is_full(self) -> bool:
-        """Whether the limit is reached."""
-        return self._live >= self._query.limit
-
-    def fence(self, row: Row | None) -> None:
-        """Take the fence, before any row."""
-        self._fence_us = fence_stamp(row, self._now_us)
-        self._fence = None if self._fence_us == NO_FENCE else row
-
-    def take(self, row: Row) -> None:
-        """Take the next older row."""
-        if row.sort_key == FENCE_SORT_KEY:
-            self.fence(row)
-        elif self.is_full:
-            self._exceeded = True
-        elif not row.is_expired(self._now_us):
-            self._rows.append(row)
-            self._live += is_live(row, self._fence_us, self._now_us)
-
-    def page(self, *, ended: bool) -> TimelinePage:
-        """What the rows come to; ``ended``: the range holds no further item."""
-        return TimelinePage(rows=tuple(self._rows), fence=self._fence, exhausted=ended and not self._exceeded)
-
-    def __repr__(self) -> str:
-        return f"<_Collected {self._live} live of {len(self._rows)} for limit {self._query.limit}>"
 
 
 def _query(

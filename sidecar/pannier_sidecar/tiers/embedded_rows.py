@@ -13,14 +13,7 @@ from pannier_sidecar import ordering
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, TimelinePage, TimelineQuery
 from pannier_sidecar.tiers.embedded_file import from_stored, partition, to_body
-from pannier_sidecar.tiers.fences import (
-    NO_FENCE,
-    erase_stamp,
-    fence_put,
-    fence_stamp,
-    hidden_range,
-    is_live,
-)
+from pannier_sidecar.tiers.fences import Newest, erase_stamp, fence_put, fence_stamp, hidden_range
 from pannier_sidecar.tiers.items import too_large
 
 _ONE = "SELECT sk, revision, expires_at, body FROM item WHERE pk = ? AND sk = ?"
@@ -54,27 +47,15 @@ def page(connection: sqlite3.Connection, query: TimelineQuery, now_us: int) -> T
     # one snapshot for fence and rows: an erase between two statements would show half of its work
     connection.execute("BEGIN")
     try:
-        fence = row_at(connection, query.plan, query.id, FENCE_SORT_KEY)
-        fence_us = fence_stamp(fence, now_us)
-        rows, exhausted = _newest(connection, query, fence_us, now_us)
+        newest = Newest(query, now_us)
+        newest.take_fence(row_at(connection, query.plan, query.id, FENCE_SORT_KEY))
+        for stored in connection.execute(_RANGE, (partition(query.plan, query.id), query.low, query.high)):
+            if newest.is_complete:
+                return newest.page(ended=False)
+            newest.take(from_stored(stored))
     finally:
         connection.execute("COMMIT")
-    return TimelinePage(rows=rows, fence=None if fence_us == NO_FENCE else fence, exhausted=exhausted)
-
-
-def _newest(
-    connection: sqlite3.Connection, query: TimelineQuery, fence_us: int, now_us: int
-) -> tuple[tuple[Row, ...], bool]:
-    rows: list[Row] = []
-    live = 0
-    for stored in connection.execute(_RANGE, (partition(query.plan, query.id), query.low, query.high)):
-        if live == query.limit:
-            return tuple(rows), False
-        row = from_stored(stored)
-        if not row.is_expired(now_us):
-            rows.append(row)
-            live += is_live(row, fence_us, now_us)
-    return tuple(rows), True
+    return newest.page(ended=True)
 
 
 def apply(connection: sqlite3.Connection, put: Put, now_us: int) -> PutOutcome:

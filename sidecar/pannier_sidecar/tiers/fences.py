@@ -11,7 +11,7 @@ import contextlib
 from pannier.errors import KeyRefused
 from pannier.keys import FENCE_SORT_KEY, parse_sort_key, sort_key_range
 from pannier_sidecar.plan import GroupPlan
-from pannier_sidecar.row import Put, Row
+from pannier_sidecar.row import Put, Row, TimelinePage, TimelineQuery
 
 NO_FENCE = -1
 """Event time of the fence that is not there: no record lies under it."""
@@ -36,9 +36,50 @@ def fence_stamp(fence: Row | None, now_us: int) -> int:
     return NO_FENCE if fence is None or fence.is_expired(now_us) else fence.event_time_us
 
 
-def is_live(row: Row, fence_us: int, now_us: int) -> bool:
-    """Whether readers may see the row."""
-    return not row.deleted and not row.is_expired(now_us) and row.newest_stamp_us > fence_us
+class Newest:
+    """The rows of a `TimelineQuery`, taken newest first until nothing older can matter."""
+
+    __slots__ = ("_ended", "_fence", "_hidden_below", "_live", "_now_us", "_query", "_rows")
+
+    def __init__(self, query: TimelineQuery, now_us: int) -> None:
+        self._query = query
+        self._now_us = now_us
+        self._rows: list[Row] = []
+        self._live = 0
+        self._ended = False
+        self._fence: Row | None = None
+        self._hidden_below = ""
+
+    @property
+    def missing(self) -> int:
+        """Live rows still wanted."""
+        return self._query.limit - self._live
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no further row is of interest."""
+        return self._ended or self._live >= self._query.limit
+
+    def take_fence(self, fence: Row | None) -> None:
+        """Take the id's fence, before any row; one whose time has passed counts as none."""
+        if fence is not None and not fence.is_expired(self._now_us):
+            self._fence = fence
+            self._hidden_below = hidden_range(self._query.plan, fence)[1]
+
+    def take(self, row: Row) -> None:
+        """Take the next older row. All rows below the first hidden one are hidden too."""
+        if row.sort_key <= self._hidden_below:
+            self._ended = True
+        elif not row.is_expired(self._now_us):
+            self._rows.append(row)
+            self._live += not row.deleted
+
+    def page(self, *, ended: bool) -> TimelinePage:
+        """What was taken; ``ended``: the store has no further row in the range."""
+        return TimelinePage(rows=tuple(self._rows), fence=self._fence, exhausted=ended or self._ended)
+
+    def __repr__(self) -> str:
+        return f"<Newest {self._live} live of {len(self._rows)} for limit {self._query.limit}>"
 
 
 def hidden_range(plan: GroupPlan, fence: Row) -> tuple[str, str]:
