@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 _STEP: Final = re.compile(r"\[\d+\]|[^.\[\]]+")
+_VALUE: Final = re.compile(r"[^\s#{\[|>&,}\]](?:[^#,}\]]|(?<=\S)#)*")
+"""A scalar on one line; `` #`` begins a comment, ``a#b`` does not."""
 
 
 def excerpt(lines: Sequence[str], line: int, path: str) -> list[str]:
@@ -27,7 +29,7 @@ def span(text: str, path: str) -> tuple[int, int]:
     if key is None:
         bare = text.strip()
         return text.index(bare) if bare else 0, max(len(bare), 1)
-    value = re.match(r"[^\s#{\[|>&,}\]][^#,}\]]*", text[key.end() :])
+    value = _VALUE.match(text, key.end())
     if value is not None:
         return key.end(), len(value.group().rstrip())
     return key.start(), len(key.group().rstrip())

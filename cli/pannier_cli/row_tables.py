@@ -71,7 +71,7 @@ def instant(timestamp: int, unit: str | None) -> str:
         return ""
     try:
         moment = datetime.fromtimestamp(timestamp / _UNIT_PER_SECOND[unit], UTC)
-    except (OverflowError, ValueError):
+    except (OverflowError, OSError, ValueError):
         return ""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 

@@ -1,0 +1,60 @@
+"""``pannier serve``: run the sidecar in this process until it is told to stop.
+
+The flags are those of `pannier_sidecar.settings.OPTIONS`; they reach the settings as text, and the settings
+check flags and environment together, so that every bad one is named in one message.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+from pannier_sidecar.app import run
+
+from pannier.errors import SpecInvalid
+from pannier_cli.exit_codes import ExitCode
+from pannier_cli.failures import CommandFailed
+from pannier_sidecar.server import CannotListen
+from pannier_sidecar.settings import OPTIONS, Option, SettingsInvalid, load
+
+
+def flag(option: Option) -> click.Option:
+    """Make the command-line flag of one setting."""
+    default = f" Default {option.default}." if option.default and not option.is_switch else ""
+    return click.Option(
+        [option.flag, option.name],
+        is_flag=option.is_switch,
+        default=None,
+        metavar=None if option.is_switch else option.metavar,
+        help=f"{option.help}{default}  [env: {option.env}]",
+    )
+
+
+def start(**flags: Any) -> None:
+    """Check the settings and serve; what keeps the sidecar from starting is told in one message."""
+    try:
+        run(load(flags, os.environ))
+    except SettingsInvalid as invalid:
+        raise CommandFailed(
+            str(invalid), exit_code=ExitCode.CANNOT_START, hint="`pannier serve --help` lists all."
+        ) from invalid
+    except SpecInvalid as invalid:
+        lines = "\n".join(f"  {problem}" for problem in invalid.problems)
+        raise CommandFailed(
+            f"the feature groups cannot be served:\n{lines}",
+            exit_code=ExitCode.CANNOT_START,
+            hint="`pannier validate` shows the lines.",
+        ) from invalid
+    except CannotListen as taken:
+        raise CommandFailed(str(taken), exit_code=ExitCode.CANNOT_START) from taken
+
+
+serve = click.Command(
+    "serve",
+    callback=start,
+    params=[flag(option) for option in OPTIONS],
+    help="Serve feature groups on localhost: reads and writes of features over HTTP, out of memory, Redis "
+    "and DynamoDB (or a file, for a laptop). Stops on SIGTERM and SIGINT after finishing requests.",
+    epilog="Try it: pannier serve --specs examples/flights",
+)

@@ -1,0 +1,237 @@
+"""What the command line makes of text, and of answers: pure parts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from pannier_cli import verdict_tables
+from pannier_cli.client import Endpoint, problem_sentence
+from pannier_cli.commands.get import exit_code, point_in_time, read_request
+from pannier_cli.excerpts import excerpt
+from pannier_cli.exit_codes import ExitCode
+from pannier_cli.failures import CommandFailed, did_you_mean
+from pannier_cli.json_lines import MAX_BYTES, MAX_WRITES, batches, writes_of_lines
+from pannier_cli.row_tables import age, instant, rows_of_records, rows_of_timelines
+from pannier_cli.typed_text import typed_value
+
+
+@pytest.mark.parametrize(
+    ("text", "feature_type", "value"),
+    [
+        ("3", "Int64", 3),
+        ("3", "String", "3"),
+        ('"3"', "String", "3"),
+        ("bike", "String", "bike"),
+        ("9223372036854775807", "Int64", 9223372036854775807),
+        ("true", "Bool", True),
+        ("true", "Int64", "true"),
+        ("1", "Bool", "1"),
+        ("1.5", "Float64", 1.5),
+        ("3", "Float64", 3),
+        ("1.5", "Int64", "1.5"),
+        ("null", "String", None),
+        ('"null"', "String", "null"),
+        ('["a","b"]', "Set", ["a", "b"]),
+        ("a,b", "Set", "a,b"),
+        ('{"a":1}', "Map", {"a": 1}),
+        ("[0.5,1]", "Vector", [0.5, 1]),
+        ("2013-01-01T05:00:00Z", "Timestamp", "2013-01-01T05:00:00Z"),
+        ("[1,{}]", "Json", [1, {}]),
+        ("{broken", "Json", "{broken"),
+        ("7", None, 7),
+    ],
+)
+def test_text_becomes_what_the_declared_type_asks_for(text, feature_type, value):
+    """A value is JSON where that fits the feature's type, else the string as typed."""
+    taken = typed_value(text, feature_type)
+    assert taken == value
+    assert type(taken) is type(value)
+
+
+def test_caret_stands_under_the_value_of_the_field():
+    """The excerpt points at the value that is wrong, also inside a flow mapping."""
+    lines = ["spec:", "  features:", "  - {id: 0, name: score, type: Flot64}"]
+    assert excerpt(lines, 3, "spec.features[0].type") == [
+        "    3 |   - {id: 0, name: score, type: Flot64}",
+        "      | " + " " * 31 + "^^^^^^",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "marked"),
+    [
+        ("  key:", "spec.key", "key:"),
+        ("  groupName: a#b  # why", "spec.groupName", "a#b"),
+        ('  "groupName": "x"', "spec.groupName", '"x"'),
+        ("  storage: {}", "spec.storage.mode", "storage: {}"),
+        ("  - {id: 0}", "spec.features[0].name", "- {id: 0}"),
+        ("  nickname: a", "spec.name", "nickname: a"),
+    ],
+)
+def test_caret_falls_back_to_the_name_and_then_to_the_line(text, path, marked):
+    """Where the field has no value on the line its name is marked, where it is not there the whole text."""
+    _, carets = excerpt([text], 1, path)
+    start = carets.index("^") - len("    1 | ")
+    assert text[start : start + carets.count("^")] == marked
+
+
+def test_no_excerpt_of_a_line_that_is_not_there():
+    """Line 0 stands for the file as a whole; an empty line gets one caret."""
+    assert excerpt(["a"], 0, "spec") == []
+    assert excerpt([""], 1, "") == ["    1 | ", "      | ^"]
+
+
+def test_lines_become_batches_within_the_limits_of_a_request():
+    """Neither more than 500 writes nor more than half of the body limit go into one request."""
+    small = [('{"id": "%d", "features": {}}' % n) for n in range(MAX_WRITES + 1)]
+    cut = list(batches(writes_of_lines(small, "g")))
+    assert [len(batch) for batch in cut] == [MAX_WRITES, 1]
+    assert cut[0][0] == {"id": "0", "features": {}, "group": "g"}
+    large = ['{"id": "a", "features": {"x": "%s"}}' % ("x" * (MAX_BYTES // 2))] * 3
+    assert [len(batch) for batch in batches(writes_of_lines(large, "g"))] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("{", "line 2 is not JSON"), ("[]", "line 2 is not a JSON object"), ('{"group": "h"}', "not 'g'")],
+)
+def test_a_bad_line_is_named_by_its_number(line, says):
+    """Bulk input that is not a write says which line it is."""
+    with pytest.raises(CommandFailed, match=says):
+        list(writes_of_lines(['{"id": "1"}', line], "g"))
+
+
+def test_a_near_name_is_suggested():
+    """A misspelt name gets the nearest known ones; far off ones the list, if it is short."""
+    assert did_you_mean("user_actvity", ["user_activity", "weather"]) == "Did you mean 'user_activity'?"
+    assert did_you_mean("zzz", ["a", "b"]) == "Known here: a, b."
+    assert did_you_mean("zzz", []) == ""
+    assert did_you_mean("zzz", [f"group{n}" for n in range(50)]) == ""
+
+
+def test_options_that_were_not_given_are_not_sent():
+    """A read carries what was asked for and nothing else; integers of the unit are numbers."""
+    assert read_request("g", ("1",)) == {"group": "g", "ids": ["1"]}
+    asked = read_request("g", ("1", "2"), features="a, b", limit=3, since="-7d", until="987654321")
+    assert asked["features"] == ["a", "b"]
+    assert (asked["limit"], asked["since"], asked["until"]) == (3, "-7d", 987654321)
+    assert point_in_time("2013-01-01T00:00:00Z") == "2013-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        (["found"], ExitCode.OK),
+        (["found", "missing"], ExitCode.MISSING),
+        (["missing", "unknown"], ExitCode.UNKNOWN),
+    ],
+)
+def test_exit_code_of_a_read_says_whether_rows_were_there(statuses, code):
+    """Missing and unknown are different exit codes; unknown outranks missing."""
+    assert exit_code([{"status": status} for status in statuses]) is code
+
+
+def test_exit_code_of_writes_is_ok_only_where_all_were_written():
+    """Anything that was not written fails the command; what may be stored is told apart."""
+    assert verdict_tables.exit_code(["written"]) is ExitCode.OK
+    assert verdict_tables.exit_code(["written", "ignored_older"]) is ExitCode.REFUSED
+    assert verdict_tables.exit_code(["written", "invalid", "unknown"]) is ExitCode.UNKNOWN
+
+
+def test_a_verdict_tells_why():
+    """Reason, path, ignored features and replacement all reach the table."""
+    assert verdict_tables.reason({"verdict": "written"}) == ""
+    told = verdict_tables.reason(
+        {"path": "features.x", "message": "is no number", "ignored_features": ["y"], "replaced": True}
+    )
+    assert (
+        told == "features.x: is no number; newer already: y; replaced another record of the same instant"
+    )
+    assert verdict_tables.summary(Counter({"invalid": 1, "written": 2000})) == "2,000 written, 1 invalid"
+    assert verdict_tables.summary(Counter()) == "nothing to write"
+
+
+def test_a_problem_becomes_one_line_per_fault():
+    """Every fault of a problem document is told, with its path."""
+    problem = {"detail": "x", "errors": [{"path": "reads[0].limit", "message": "too high"}, {"message": "y"}]}
+    assert problem_sentence(problem) == "reads[0].limit: too high\n  y"
+    assert problem_sentence({"title": "HTTP 500"}) == "HTTP 500"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "-"), (0.0021, "2.1 ms"), (3.14159, "3.14 s"), (600, "10 min"), (10_000, "2.78 h"), (1e6, "11.6 d")],
+)
+def test_ages_have_a_unit_that_fits(seconds, text):
+    """From milliseconds to days."""
+    assert age(seconds) == text
+
+
+def test_timestamps_are_shown_as_instants_of_the_groups_unit():
+    """987654321 seconds is a spring day of 2001; what no calendar holds is left blank."""
+    assert instant(987654321, "Seconds") == "2001-04-19T04:25:21Z"
+    assert instant(987654321000, "Milliseconds") == "2001-04-19T04:25:21Z"
+    assert instant(10**18, "Seconds") == ""
+    assert instant(1, None) == ""
+
+
+def printed(*blocks: object) -> str:
+    """Print on a wide console without colours."""
+    out = Console(width=200, color_system=None)
+    with out.capture() as capture:
+        for block in blocks:
+            out.print(block)
+    return capture.get()
+
+
+def test_records_of_several_ids_share_one_table():
+    """Ids below each other; absent, null and default are told apart."""
+    rows = [
+        {"id": "1", "status": "found", "source": "l1", "age_seconds": 2.0, "features": {"a": 1, "b": None}},
+        {"id": "2", "status": "missing"},
+    ]
+    text = printed(rows_of_records(rows))
+    assert text.splitlines()[0].split() == ["id", "status", "source", "age", "a", "b"]
+    assert text.splitlines()[1].split() == ["1", "found", "l1", "2", "s", "1", "null"]
+    assert text.splitlines()[2].split() == ["2", "missing", "-", "-", "-"]
+
+
+def test_one_record_shows_its_features_below_each_other():
+    """A single row is laid out vertically; a served default says so."""
+    row = {"id": "[x]", "status": "found", "stale": True, "features": {"a": "v"}, "defaulted": ["a"]}
+    text = printed(rows_of_records([row]))
+    assert "[x]" in text
+    assert "found stale" in text
+    assert "v (default)" in text
+
+
+def test_timelines_show_records_as_they_come():
+    """A heading per id, records in the order of the answer, and a note where older ones exist."""
+    rows = [
+        {
+            "id": "7",
+            "status": "found",
+            "source": "l2",
+            "age_seconds": 0.01,
+            "more": True,
+            "records": [{"timestamp": 2, "features": {"a": "x"}}, {"timestamp": 1, "features": {"b": "y"}}],
+        },
+        {"id": "8", "status": "missing", "records": []},
+    ]
+    lines = printed(*rows_of_timelines(rows, "Seconds")).splitlines()
+    assert lines[0].strip() == "7  found  l2  10 ms  2 records"
+    assert lines[2].split() == ["2", "1970-01-01T00:00:02Z", "x", "-"]
+    assert lines[3].split() == ["1", "1970-01-01T00:00:01Z", "-", "y"]
+    assert lines[4].startswith("older records in range exist")
+    assert lines[5].strip() == "8  missing"
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://127.0.0.1:99999", "http://", "http://a/path"])
+def test_an_address_that_is_none_is_a_usage_error(url):
+    """What cannot be the address of a sidecar exits with 2 before anything is sent."""
+    with pytest.raises(CommandFailed) as failed:
+        Endpoint(url).connect()
+    assert failed.value.exit_code == ExitCode.USAGE
