@@ -35,8 +35,8 @@ def a_feature(feature_id: int, name: str, spec: FeatureSpec = "String") -> Catal
     if isinstance(spec, str):
         spec = _parsed(spec)
     fields = {"id": feature_id, "name": name, **spec}
-    if "default" in fields and not isinstance(fields["default"], msgspec.Raw):
-        fields["default"] = msgspec.Raw(msgspec.json.encode(fields["default"]))
+    if "default" in fields:
+        fields["default"] = msgspec.json.encode(fields["default"]).decode()
     return CatalogFeature(**fields)
 
 

@@ -1,7 +1,8 @@
 """The catalog: every group a sidecar serves, with names, types and policy resolved.
 
-FeatureGroups -> `CatalogGroup` -> ConfigMap data -> `CatalogGroup`. The operator renders it, the sidecar reads it,
-and ``pannier serve --specs`` makes one in memory. The format is additive: unknown fields are ignored by readers.
+FeatureGroups -> `CatalogGroup` -> ConfigMap data -> `CatalogGroup`. The operator renders it, the sidecar
+reads it, and ``pannier serve --specs`` makes one in memory. The format is additive: unknown fields are
+ignored by readers.
 """
 
 from __future__ import annotations
@@ -35,13 +36,16 @@ class CatalogFeature(msgspec.Struct, frozen=True, rename="camel", kw_only=True, 
     dimensions: int | None = None
     state: FeatureState = "Active"
     max_bytes: int = 8192
-    default: msgspec.Raw | None = None
-    """The spec's default as canonical JSON; None where the spec declares none (a declared null is ``null``)."""
+    default: str | None = None
+    """The text of the spec's default as canonical JSON, such as ``null``; None where the spec declares none.
+
+    Text, since a field that holds JSON itself could not tell a declared null from no default.
+    """
     description: str = ""
 
 
 class CatalogSortKey(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
-    """The sort key of a timeline group: ``width`` digits of ``unit``, then the tie-breaker if one is declared."""
+    """The sort key of a timeline group: ``width`` digits of ``unit``, then the tie-breaker if declared."""
 
     unit: TimeUnit
     width: int
@@ -83,7 +87,8 @@ class CatalogGroup(msgspec.Struct, frozen=True, rename="camel", kw_only=True, om
     """metadata.name of the FeatureGroup."""
     generation: int
     schema_hash: str
-    """sha256 over everything that changes how stored features are rendered: ids, names, types, states, defaults."""
+    """sha256 over everything that changes how stored features are rendered: ids, names, types, states,
+    defaults."""
     access: Access
     storage_mode: StorageMode
     table_name: str | None = None

@@ -40,7 +40,7 @@ def catalog_feature(feature: FeatureSpec, path: str) -> CatalogFeature:
     if len(fragment) > MAX_DEFAULT_BYTES:
         message = f"is {len(fragment)} bytes of JSON; a default takes at most {MAX_DEFAULT_BYTES}"
         raise ValueRefused("DefaultTooLarge", message, path)
-    return msgspec.structs.replace(bare, default=msgspec.Raw(fragment))
+    return msgspec.structs.replace(bare, default=fragment.decode())
 
 
 def default_problems(group: FeatureGroup) -> Iterator[Problem]:

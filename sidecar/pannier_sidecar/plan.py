@@ -1,7 +1,7 @@
 """The read plan: one catalog compiled into what a request needs, immutable, swapped whole.
 
-Everything derivable from a group's spec is derived here once per catalog revision, so that no request does work
-per registered group (feast-dev/feast#3442 is what happens otherwise).
+Everything derivable from a group's spec is derived here once per catalog revision, so that no request does
+work per registered group (feast-dev/feast#3442 is what happens otherwise).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class FeaturePlan:
         self.served = feature.state != "Removed"
         self.codec: FeatureCodec = codec_for(feature)
         self.json_name = f'"{feature.name}":'.encode()
-        self.default: bytes | None = bytes(feature.default) if feature.default is not None else None
+        self.default: bytes | None = feature.default.encode() if feature.default is not None else None
 
     def __repr__(self) -> str:
         return f"<FeaturePlan {self.id} {self.name} {self.feature.type} {self.state}>"
@@ -77,7 +77,7 @@ class GroupPlan:
         self.unit_us = UNIT_MICROSECONDS[sort.unit] if sort else 1
         self.tie_breaker = self.by_name[sort.tie_breaker] if sort and sort.tie_breaker else None
         self.register_capacity = group.query.max_limit + 16
-        """Sort keys a cached timeline keeps; the slack lets tombstones and late records in without a reload."""
+        """Sort keys a cached timeline keeps; slack lets tombstones and late records in without a reload."""
 
     @property
     def is_strong(self) -> bool:
