@@ -9,11 +9,13 @@ import msgspec
 from aiohttp import web
 
 from pannier_sidecar import exposition
-from pannier_sidecar.api.dispatch import Route
+from pannier_sidecar.api.dispatch import SERVER, Route
 from pannier_sidecar.exposition import Exposition
 from pannier_sidecar.status import StatusReport
 
 _encode: Final = msgspec.json.Encoder().encode
+_TEXT_HEADERS: Final = {"Content-Type": exposition.CONTENT_TYPE, **SERVER}
+_JSON_HEADERS: Final = {"Content-Type": "application/json", **SERVER}
 
 
 class AdminRoutes:
@@ -41,11 +43,11 @@ class AdminRoutes:
         return _json(readiness, HTTPStatus.OK if readiness["ready"] else HTTPStatus.SERVICE_UNAVAILABLE)
 
     async def _scrape(self, _request: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(body=self._metrics.text(), headers={"Content-Type": exposition.CONTENT_TYPE})
+        return web.Response(body=self._metrics.text(), headers=_TEXT_HEADERS)
 
     async def _report(self, _request: web.BaseRequest) -> web.StreamResponse:
         return _json(self._status.document())
 
 
 def _json(document: dict[str, Any], status: int = HTTPStatus.OK) -> web.Response:
-    return web.Response(body=_encode(document), status=status, content_type="application/json")
+    return web.Response(body=_encode(document), status=status, headers=_JSON_HEADERS)

@@ -25,8 +25,9 @@ Handler = Callable[..., Awaitable[web.StreamResponse]]
 """Takes the request, then the decoded captures of its pattern."""
 
 _log: Final = structlog.stdlib.get_logger(__name__)
-_JSON_HEADERS: Final = {"Content-Type": "application/json", "Server": "pannier"}
-_PROBLEM_HEADERS: Final = {"Content-Type": problems.CONTENT_TYPE, "Server": "pannier"}
+SERVER: Final = {"Server": "pannier"}
+_JSON_HEADERS: Final = {"Content-Type": "application/json", **SERVER}
+_PROBLEM_HEADERS: Final = {"Content-Type": problems.CONTENT_TYPE, **SERVER}
 
 
 class Route(NamedTuple):
@@ -96,7 +97,7 @@ class Dispatcher:
     ) -> web.StreamResponse:
         allowed = ", ".join(sorted([*methods, "OPTIONS"]))
         if request.method == "OPTIONS":
-            return web.Response(status=204, headers={"Allow": allowed, "Server": "pannier"})
+            return web.Response(status=204, headers={"Allow": allowed, **SERVER})
         document = problems.details(
             [Problem("", "MethodNotAllowed", f"{request.method} is not served here; {allowed} are")]
         )

@@ -11,9 +11,19 @@ from pannier_sidecar.plan import GroupPlan, ReadPlan
 
 def group_document(plan: GroupPlan) -> dict[str, Any]:
     """Everything a client may want to know of one group, with the policy resolved."""
-    document: dict[str, Any] = msgspec.to_builtins(plan.group)
+    document = _spelled_out(plan.group)
     document.pop("groupName")
     return {"group": plan.name, "kind": "timeline" if plan.is_timeline else "record", **document}
+
+
+def _spelled_out(value: Any) -> Any:
+    """Turn structs into JSON, defaults included: clients should not have to know them."""
+    if isinstance(value, msgspec.Struct):
+        fields = ((f.encode_name, getattr(value, f.name)) for f in msgspec.structs.fields(value))
+        return {name: _spelled_out(held) for name, held in fields if held is not None}
+    if isinstance(value, tuple):
+        return [_spelled_out(item) for item in value]
+    return value
 
 
 def group_summary(plan: GroupPlan) -> dict[str, Any]:
