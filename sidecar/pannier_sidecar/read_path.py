@@ -1,11 +1,38 @@
-"""The order of a read: L1, L2, L3, written once. Requests in, answer bytes out."""
+"""The order of a read, written once: L1, then loads, then ranges that no cache covers, then bytes.
+
+`answer_from_l1` is the hot path: whole-hit requests in the plain form, without a single wait. Everything else
+takes `read`, whose parts are `pannier_sidecar.loader` (L2 and L3) and `pannier_sidecar.answers` (rows).
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import asyncio
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final, NamedTuple, TypeVar
 
-from pannier_sidecar.api.read_requests import ReadRequest
+import msgspec
+
+from pannier.errors import Problem
+from pannier_sidecar.answers import Answers, Options, range_query
+from pannier_sidecar.api import problems
+from pannier_sidecar.api.read_requests import MAX_READS, MAX_ROWS, MAX_TIMEOUT_MS, Read, ReadRequest
+from pannier_sidecar.clock import Clock
+from pannier_sidecar.entry.freshness import Freshness
+from pannier_sidecar.errors import TierTimeout
+from pannier_sidecar.hot_rows import HotRows
+from pannier_sidecar.known import Loaded
+from pannier_sidecar.loader import Loader
+from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import ReadPlan
+from pannier_sidecar.read_shape import ResolvedRead, ShapeMemo, resolve
+from pannier_sidecar.render import int64_as_string
+from pannier_sidecar.row import RowKey, TimelineQuery
+from pannier_sidecar.tiers.l1_local import L1Cache
+
+K = TypeVar("K")
+V = TypeVar("V")
+_MILLISECOND_US: Final = 1_000
 
 
 class ReadAnswer(NamedTuple):
@@ -20,12 +47,213 @@ class ReadAnswer(NamedTuple):
 class ReadPath:
     """Answers read requests."""
 
+    def __init__(
+        self, *, l1: L1Cache, loader: Loader, clock: Clock, metrics: Metrics, timeout_seconds: float
+    ) -> None:
+        self._l1 = l1
+        self._loader = loader
+        self._clock = clock
+        self._metrics = metrics
+        self._timeout_seconds = timeout_seconds
+        self._answers = Answers(l1, metrics)
+        self._memo: ShapeMemo | None = None
+        self._hot = HotRows(l1, metrics)
+
     def answer_from_l1(self, request: ReadRequest, plan: ReadPlan) -> bytes | None:
         """The body of a 200, if L1 alone can answer every row without looking twice; None = use `read`."""
-        raise NotImplementedError
+        return self._hot.answer(request, self._shapes(plan), self._clock.now_us())
 
-    async def read(
-        self, request: ReadRequest, plan: ReadPlan, *, int64_strings: bool = False
-    ) -> ReadAnswer:
-        """Answer a request; never raises for what tiers do. Counts what it does."""
-        raise NotImplementedError
+    async def read(self, request: ReadRequest, plan: ReadPlan, *, int64_strings: bool = False) -> ReadAnswer:
+        """Answer a request; never raises for what tiers do."""
+        fault = _request_fault(request)
+        if fault is not None:
+            return self._refused([fault])
+        deadline = asyncio.get_running_loop().time() + self._budget_seconds(request)
+        watch = _Watch(self._clock)
+        shapes = self._shapes(plan)
+        resolved = [self._resolve(read, shapes, watch.start_us, i) for i, read in enumerate(request.reads)]
+        valid = [read for read in resolved if isinstance(read, ResolvedRead)]
+        if not valid:
+            return self._refused([problem for problem in resolved if isinstance(problem, Problem)])
+        served = await self._serve(valid, watch, deadline)
+        options = Options(self._clock.now_us(), request.explain, int64_as_string if int64_strings else None)
+        rows = await self._rows(valid, served, options, deadline)
+        watch.lap("range")
+        body = _body(request.reads, resolved, rows)
+        return ReadAnswer(HTTPStatus.OK, body, watch.header() if request.explain else "")
+
+    def _shapes(self, plan: ReadPlan) -> ShapeMemo:
+        memo = self._memo
+        if memo is None or memo.plan is not plan:
+            memo = self._memo = ShapeMemo(plan)
+            self._l1.follow(plan)
+            self._hot.forget()
+        return memo
+
+    def _resolve(self, read: Read, shapes: ShapeMemo, now_us: int, position: int) -> ResolvedRead | Problem:
+        found = resolve(read, shapes, now_us)
+        if isinstance(found, ResolvedRead):
+            self._metrics.group(found.shape.plan.name).deprecated += found.shape.deprecated
+            return found
+        self._metrics.problem(found.reason)
+        return Problem(f"reads[{position}].{found.path}", found.reason, found.message)
+
+    async def _serve(
+        self, reads: Sequence[ResolvedRead], watch: _Watch, deadline: float
+    ) -> dict[RowKey, Loaded]:
+        """What every key of the request is answered from."""
+        served: dict[RowKey, Loaded] = {}
+        missing = self._ask_l1(reads, watch.start_us, served)
+        watch.lap("l1")
+        if not missing:
+            return served
+        landed = await _until(self._loader.load(missing), deadline)
+        for key in missing:
+            served[key] = landed.get(key) or self._late(key)
+        watch.lap("load")
+        return served
+
+    def _ask_l1(
+        self, reads: Sequence[ResolvedRead], now_us: int, served: dict[RowKey, Loaded]
+    ) -> list[RowKey]:
+        """Serve what L1 holds and start refreshes that are due; gives what has to be loaded."""
+        missing: dict[RowKey, None] = {}
+        for read in reads:
+            plan = read.shape.plan
+            load_us = self._loader.load_us(plan.name)
+            for row_id in read.ids:
+                key = RowKey(plan, row_id)
+                if key in served or key in missing:
+                    continue
+                if plan.group.storage_mode == "None":
+                    served[key] = Loaded(None, "l3")
+                    continue
+                found = None if plan.is_strong else self._from_l1(key, now_us, load_us)
+                if found is None:
+                    missing[key] = None
+                else:
+                    served[key] = found
+        return list(missing)
+
+    def _from_l1(self, key: RowKey, now_us: int, load_us: float) -> Loaded | None:
+        entry, found = self._l1.look(key.plan, key.id, now_us, load_us)
+        if entry is None or not entry.row:
+            return None
+        if found is Freshness.EXPIRED:
+            is_waiting = now_us < entry.retry_at_us and now_us < entry.stale_until_us and not entry.negative
+            return Loaded(entry, "l1", stale=True) if is_waiting else None
+        if found is not Freshness.FRESH:
+            self._loader.refresh(key, "early" if found is Freshness.EARLY else "soft")
+        return Loaded(entry, "l1")
+
+    def _late(self, key: RowKey) -> Loaded:
+        """Answer stale if that is allowed, else unknown: the budget is used up. The load goes on."""
+        now_us = self._clock.now_us()
+        error = TierTimeout("l3", "no answer within the time budget of the request")
+        entry = self._l1.held(key.plan, key.id, now_us)
+        if entry is not None and entry.row and not entry.negative and now_us < entry.stale_until_us:
+            return Loaded(entry, "l1", stale=True, error=error)
+        return Loaded(None, "l3", error=error)
+
+    async def _rows(
+        self,
+        reads: Sequence[ResolvedRead],
+        served: dict[RowKey, Loaded],
+        options: Options,
+        deadline: float,
+    ) -> list[list[bytes]]:
+        """Rows of every read; those outside of what the entries cover are read from L3, all at once."""
+        uncovered: dict[tuple[int, int], TimelineQuery] = {}
+        rows: list[list[bytes]] = []
+        for number, read in enumerate(reads):
+            made = []
+            for position, row_id in enumerate(read.ids):
+                row = self._answers.row(read, row_id, served[RowKey(read.shape.plan, row_id)], options)
+                if row is None:
+                    uncovered[number, position] = range_query(read.shape, row_id, options.now_us)
+                made.append(row or b"")
+            rows.append(made)
+        if uncovered:
+            landed = await _until(self._loader.load_ranges(list(set(uncovered.values()))), deadline)
+            for (number, position), query in uncovered.items():
+                read = reads[number]
+                said = landed.get(query) or TierTimeout(
+                    "l3", "no answer within the time budget of the request"
+                )
+                loaded = served[RowKey(query.plan, query.id)]
+                rows[number][position] = self._answers.ranged_row(read, query.id, loaded, said, options)
+        return rows
+
+    def _budget_seconds(self, request: ReadRequest) -> float:
+        return self._timeout_seconds if request.timeout_ms is None else request.timeout_ms / 1_000
+
+    def _refused(self, faults: Sequence[Problem]) -> ReadAnswer:
+        document = problems.details(faults)
+        return ReadAnswer(document.status, problems.encode(document))
+
+    def __repr__(self) -> str:
+        return f"<ReadPath over {self._l1!r} and {self._loader!r}>"
+
+
+class _Watch:
+    """Time spent per stage."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.start_us = self._last_us = clock.now_us()
+        self._laps: list[tuple[str, int]] = []
+
+    def lap(self, stage: str) -> None:
+        """End a stage."""
+        now_us = self._clock.now_us()
+        self._laps.append((stage, max(now_us - self._last_us, 0)))
+        self._last_us = now_us
+
+    def header(self) -> str:
+        """Say it as a ``Server-Timing`` header, in milliseconds."""
+        laps = [*self._laps, ("total", max(self._last_us - self.start_us, 0))]
+        return ", ".join(f"{stage};dur={took_us / _MILLISECOND_US:.3f}" for stage, took_us in laps)
+
+
+async def _until(flights: dict[K, asyncio.Future[V]], deadline: float) -> dict[K, V]:
+    """What lands before the deadline. Flights go on whether or not somebody waits."""
+    seconds = deadline - asyncio.get_running_loop().time()
+    await asyncio.wait(set(flights.values()), timeout=max(seconds, 0))
+    return {key: flight.result() for key, flight in flights.items() if flight.done()}
+
+
+def _request_fault(request: ReadRequest) -> Problem | None:
+    """What makes a whole request unanswerable, whatever its reads say."""
+    if not request.reads:
+        return Problem("reads", "NoReads", "is empty; a request needs at least one read")
+    if len(request.reads) > MAX_READS:
+        return Problem("reads", "TooManyReads", f"are {len(request.reads)}; at most {MAX_READS} are taken")
+    rows = sum(len(read.ids) for read in request.reads)
+    if rows > MAX_ROWS:
+        return Problem(
+            "reads", "TooManyRows", f"ask for {rows} rows; at most {MAX_ROWS} are answered at once"
+        )
+    if request.timeout_ms is not None and not 0 < request.timeout_ms <= MAX_TIMEOUT_MS:
+        return Problem(
+            "timeout_ms", "OutOfRange", f"is {request.timeout_ms}; it must be 1 to {MAX_TIMEOUT_MS}"
+        )
+    return None
+
+
+def _body(
+    asked: Sequence[Read], resolved: Sequence[ResolvedRead | Problem], rows: Sequence[list[bytes]]
+) -> bytes:
+    """All results, in the order asked; a problem in the place of the read it stands for."""
+    answered = iter(rows)
+    results = []
+    for read, found in zip(asked, resolved, strict=True):
+        if isinstance(found, Problem):
+            results.append(b'{"group":%b,"error":%b}' % (_name(read.group), problems.embedded([found])))
+        else:
+            results.append(found.head + b",".join(next(answered)) + b"]}")
+    return b'{"results":[' + b",".join(results) + b"]}"
+
+
+def _name(group: str) -> bytes:
+    """A group's name as the request said it; it may be any text, since no such group need exist."""
+    return msgspec.json.encode(group.encode("utf-8", "backslashreplace").decode())

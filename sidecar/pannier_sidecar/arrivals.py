@@ -1,0 +1,166 @@
+"""What becomes of a state that arrives from L2 or L3: merged, put into L1, offered to L2, served.
+
+Every decision of a load, without a single wait: between looking at L1 and putting into it nothing else runs.
+The waiting is done in `pannier_sidecar.loader`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import random
+
+from pannier_sidecar.clock import Clock
+from pannier_sidecar.entry import freshness
+from pannier_sidecar.entry.freshness import Freshness
+from pannier_sidecar.entry.record import Kind, Record
+from pannier_sidecar.errors import TierError
+from pannier_sidecar.known import Known, Loaded, Said, Source
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.recent_writes import RecentWrites, State, is_marker, merged
+from pannier_sidecar.row import RowKey
+from pannier_sidecar.tiers.l1_entry import pack_state, remote_deadlines
+from pannier_sidecar.tiers.l1_local import L1Cache
+from pannier_sidecar.tiers.l2 import SharedWriter
+
+
+class Arrivals:
+    """Takes states in."""
+
+    def __init__(
+        self,
+        *,
+        l1: L1Cache,
+        recent: RecentWrites,
+        clock: Clock,
+        writer: SharedWriter | None = None,
+        dice: Callable[[], float] = random,
+    ) -> None:
+        self._l1 = l1
+        self._recent = recent
+        self._clock = clock
+        self._writer = writer
+        self._dice = dice
+
+    def know(self, key: RowKey, from_l2: State | None) -> Known:
+        """Put together what is known of a key above L3."""
+        now_us = self._clock.now_us()
+        if self._writer is not None and from_l2 is not None:
+            from_l2 = self._writer.overlay(key, from_l2)
+        usable = from_l2 if from_l2 is not None and self._is_within_bound(key.plan, from_l2, now_us) else None
+        state = merged(key.plan, usable, self._above(key, now_us))
+        strong = (
+            key.plan.is_strong
+            or self._recent.is_blind(now_us)
+            or self._recent.delta(key, now_us) is not None
+            or any(is_marker(known) for known in (from_l2, state) if known is not None)
+        )
+        return Known(key, state, from_l2, strong)
+
+    def take_l2(self, known: Known, load_us: float) -> tuple[Loaded | None, Freshness]:
+        """Take what L2 said into L1 and serve it, unless it is past hard or known to be superseded."""
+        plan, row_id, now_us = known.key.plan, known.key.id, self._clock.now_us()
+        if known.from_l2 is None or known.state is None or plan.is_strong:
+            return None, Freshness.EXPIRED
+        pack = pack_state(plan, row_id, known.state, now_us)
+        if not pack.row:
+            self._l1.drop(known.key)  # L2 knows of a newer state than L1 holds
+            return None, Freshness.EXPIRED
+        jitter = self._remote_jitter(plan, row_id, pack.loaded_at_us)
+        due = remote_deadlines(plan, pack.loaded_at_us, jitter, negative=pack.is_negative)
+        found = freshness.judge(now_us, due, _remote_window_us(plan, load_us), self._dice)
+        if found is Freshness.EXPIRED:
+            return None, found
+        return Loaded(self._l1.put(plan, row_id, pack, now_us), "l2"), found
+
+    def take_l3(self, said: Said, state: State, sequence: int) -> Loaded | None:
+        """Take what L3 said; None = a write is known that it does not show, so read again, strongly.
+
+        ``sequence`` is where this sidecar's writes were when the read began. A strong read that began after
+        everything known is the truth, whatever revision it has (another writer may have replaced the row): it
+        is served, but not cached while a marker stands above it.
+        """
+        key, now_us = said.known.key, self._clock.now_us()
+        newest = merged(key.plan, merged(key.plan, said.known.state, state), self._above(key, now_us))
+        pack = pack_state(key.plan, key.id, newest or state, now_us)
+        if pack.row:
+            if self._writer is not None and key.plan.policy.remote.state == "Enabled":
+                self._writer.backfill(key, state)
+            return Loaded(self._l1.put(key.plan, key.id, pack, now_us), "l3")
+        if not said.strong or self.wrote_since(key, sequence):
+            return None
+        truth = pack_state(key.plan, key.id, state, now_us)
+        return Loaded(self._l1.make(key.plan, truth, now_us), "l3") if truth.row else None
+
+    @property
+    def sequence(self) -> int:
+        """Where this sidecar's writes are, for `wrote_since`."""
+        return self._recent.sequence
+
+    def wrote_since(self, key: RowKey, sequence: int) -> bool:
+        """Whether this sidecar wrote the id since."""
+        return self._recent.wrote_since(key, sequence, self._clock.now_us())
+
+    def fall_back(self, known: Known, error: TierError) -> Loaded:
+        """Serve a found row within ``staleIfErrorSeconds``, marked, since L3 did not answer; or say why not.
+
+        What a tombstone, fence or marker hides is hidden here too, since all that is known is merged first.
+        """
+        key, now_us = known.key, self._clock.now_us()
+        plan = key.plan
+        entry = self._l1.held(plan, key.id, now_us)
+        if entry is not None and entry.row and now_us < entry.hard_us and not plan.is_strong:
+            self._l1.postpone(key, now_us)
+            return Loaded(entry, "l1", error=error)
+        held = entry.state() if entry is not None else None
+        state = merged(plan, merged(plan, held, known.from_l2), self._written(key, now_us))
+        until_us = entry.stale_until_us if entry is not None else 0
+        if known.from_l2 is not None and state is not None:
+            allowed_us = plan.policy.stale_if_error_seconds * 1_000_000
+            hard_us = remote_deadlines(plan, state.loaded_at_us, 0, negative=False).hard_us
+            until_us = max(until_us, hard_us + allowed_us)
+        if state is None or now_us >= until_us:
+            return Loaded(None, "l3", error=error)
+        pack = pack_state(plan, key.id, state, now_us)
+        if not pack.row or pack.is_negative:
+            return Loaded(None, "l3", error=error)
+        source: Source = "l1" if known.from_l2 is None else "l2"
+        return Loaded(self._l1.put_stale(key, pack, now_us, until_us), source, stale=True, error=error)
+
+    def _above(self, key: RowKey, now_us: int) -> State | None:
+        """What L1 holds, as long as it may correct an older state, and what was written of late."""
+        entry = self._l1.held(key.plan, key.id, now_us)
+        held = entry.state() if entry is not None else None
+        if held is not None and entry is not None:
+            bound = self._is_within_bound(key.plan, held, now_us)
+            is_shared = key.plan.policy.remote.state == "Enabled"
+            if not (bound if is_shared else now_us < entry.hard_us):
+                held = None
+        return merged(key.plan, held, self._written(key, now_us))
+
+    def _written(self, key: RowKey, now_us: int) -> State | None:
+        """What this sidecar wrote of late, and what of it L2 has not confirmed."""
+        state = self._recent.delta(key, now_us)
+        return state if self._writer is None else merged(key.plan, state, self._writer.overlay(key, None))
+
+    def _is_within_bound(self, plan: GroupPlan, state: State, now_us: int) -> bool:
+        if isinstance(state, Record) and state.kind is Kind.MARKER:
+            return True
+        return now_us < remote_deadlines(plan, state.loaded_at_us, 0, negative=False).hard_us
+
+    def _remote_jitter(self, plan: GroupPlan, row_id: str, loaded_at_us: int) -> float:
+        """This sidecar's own fraction for one life of an entry in L2: the same at every look at it."""
+        draw = hash((row_id, loaded_at_us, id(self))) % 65_536 / 65_536
+        return freshness.jitter_fraction(plan.policy.jitter_percent, draw)
+
+    def __repr__(self) -> str:
+        return f"<Arrivals into {self._l1!r}>"
+
+
+def _remote_window_us(plan: GroupPlan, load_us: float) -> float:
+    """L2 is read about once per local soft TTL by each sidecar that keeps a key warm."""
+    return freshness.early_window_us(
+        plan.policy.early_expiration_factor,
+        reads_per_second=1 / max(plan.policy.local.soft_ttl_seconds, 1),
+        load_us=load_us,
+        soft_ttl_us=plan.policy.remote.soft_ttl_seconds * 1_000_000,
+    )

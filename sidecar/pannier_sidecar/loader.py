@@ -1,0 +1,213 @@
+"""Loads of keys that L1 cannot answer: L2, then L3.
+
+The one place that holds the order of tiers on the way down.
+
+Loads are single flights: detached, shared by everyone who waits, filling the caches also when nobody waits
+any more. What a state that came back is good for is decided in `pannier_sidecar.arrivals`; rows are the read
+path's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Final, Literal, Self
+
+from pannier_sidecar.arrivals import Arrivals
+from pannier_sidecar.clock import Clock
+from pannier_sidecar.entry.freshness import Freshness
+from pannier_sidecar.entry.timeline import Timeline
+from pannier_sidecar.errors import TierError, TierUnavailable
+from pannier_sidecar.known import Known, Loaded, Said
+from pannier_sidecar.l3_reads import L3Reads
+from pannier_sidecar.metrics import Metrics
+from pannier_sidecar.recent_writes import State
+from pannier_sidecar.row import RowKey, TimelineQuery
+from pannier_sidecar.single_flight import Land, SingleFlight
+from pannier_sidecar.tiers.l2 import SharedReader
+
+MAX_ATTEMPTS: Final = 5
+"""Reads of one load; each next one is caused by a write that was acknowledged during the last."""
+
+log = logging.getLogger(__name__)
+
+
+class Loader:
+    """Owned through ``async with``."""
+
+    def __init__(
+        self, *, arrivals: Arrivals, l2: SharedReader | None, l3: L3Reads, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._arrivals = arrivals
+        self._l2 = l2
+        self._l3 = l3
+        self._clock = clock
+        self._metrics = metrics
+        self._keys: SingleFlight[RowKey, Loaded] = SingleFlight(_crashed)
+        self._ranges: SingleFlight[TimelineQuery, Timeline | TierError] = SingleFlight(_range_crashed)
+        self._owned = AsyncExitStack()
+
+    def load(self, keys: Sequence[RowKey]) -> dict[RowKey, asyncio.Future[Loaded]]:
+        """Start or join the loads of these keys."""
+        return self._keys.join(keys, self._load)
+
+    def refresh(self, key: RowKey, kind: Literal["early", "soft"]) -> None:
+        """Renew what L1 holds of a key in the background, unless a load of it is under way."""
+        if not self._keys.is_flying(key):
+            self._metrics.refresh(key.plan.name, kind)
+            self._keys.join([key], self._refresh)
+
+    def load_ranges(
+        self, queries: Sequence[TimelineQuery]
+    ) -> dict[TimelineQuery, asyncio.Future[Timeline | TierError]]:
+        """Start or join loads of ranges that no cache covers; they are not cached."""
+        return self._ranges.join(queries, self._load_ranges)
+
+    def load_us(self, group: str) -> float:
+        """How long a load of this group takes of late."""
+        return self._l3.load_us(group)
+
+    async def settled(self) -> None:
+        """Return when no load is under way."""
+        await self._keys.settled()
+        await self._ranges.settled()
+
+    async def __aenter__(self) -> Self:
+        await self._owned.enter_async_context(self._keys)
+        await self._owned.enter_async_context(self._ranges)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._owned.aclose()
+
+    async def _load(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
+        """Ask L2 first: fresh and soft entries are served; a soft one is renewed from L3 behind that."""
+        below: list[Known] = []
+        due: list[RowKey] = []
+        for known in await self._ask_l2(keys):
+            loaded, found = self._arrivals.take_l2(known, self.load_us(known.key.plan.name))
+            if loaded is None:
+                below.append(known)
+                continue
+            land(known.key, loaded)
+            if found is not Freshness.FRESH:
+                due.append(known.key)
+                self._metrics.refresh(known.key.plan.name, "early" if found is Freshness.EARLY else "soft")
+        self._keys.join(due, self._reload)
+        await self._load_l3(below, land)
+
+    async def _refresh(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
+        """Renew L1 from L2; only what is due for renewal there is loaded from L3."""
+        below = []
+        for known in await self._ask_l2(keys):
+            loaded, found = self._arrivals.take_l2(known, self.load_us(known.key.plan.name))
+            if loaded is None or found is not Freshness.FRESH:
+                below.append(known)
+            else:
+                land(known.key, loaded)
+        await self._load_l3(below, land)
+
+    async def _reload(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
+        """Load what L2 said a moment ago is due for renewal."""
+        await self._load_l3([self._arrivals.know(key, None) for key in keys], land)
+
+    async def _load_ranges(
+        self, queries: Sequence[TimelineQuery], land: Land[TimelineQuery, Timeline | TierError]
+    ) -> None:
+        async def load(query: TimelineQuery) -> None:
+            land(query, await self._load_range(query))
+
+        await asyncio.gather(*(load(query) for query in queries))
+
+    async def _load_range(self, query: TimelineQuery) -> Timeline | TierError:
+        """Read until no write of the id was acknowledged meanwhile: a client's own writes are in it."""
+        key = RowKey(query.plan, query.id)
+        strong = self._arrivals.know(key, None).needs_strong_read
+        for _ in range(MAX_ATTEMPTS):
+            sequence = self._arrivals.sequence
+            said = await self._l3.read_range(query, strong=strong)
+            if not self._arrivals.wrote_since(key, sequence):
+                return said
+            strong = True
+        return said
+
+    async def _ask_l2(self, keys: Sequence[RowKey]) -> list[Known]:
+        """What is known of the keys above L3, with one round trip to L2 for those that it serves."""
+        said = await self._read_l2([key for key in keys if not key.plan.is_strong])
+        return [self._arrivals.know(key, said.get(key)) for key in keys]
+
+    async def _read_l2(self, keys: Sequence[RowKey]) -> dict[RowKey, State]:
+        asked = [key for key in keys if key.plan.policy.remote.state == "Enabled"]
+        if self._l2 is None or not asked:
+            return {}
+        start_us = self._clock.now_us()
+        answers = await self._l2.read(asked)
+        seconds = max(self._clock.now_us() - start_us, 0) / 1_000_000
+        for group in {key.plan.name for key in asked}:
+            self._metrics.load_seconds("l2", group, seconds)
+        return {
+            key: answer
+            for key, answer in zip(asked, answers, strict=True)
+            if answer is not None and not isinstance(answer, TierError)
+        }
+
+    async def _load_l3(self, wanted: Sequence[Known], land: Land[RowKey, Loaded]) -> None:
+        """Read until every key has an answer that nothing known to exist contradicts."""
+        for attempt in range(MAX_ATTEMPTS):
+            if not wanted:
+                return
+            sequence, said = self._arrivals.sequence, list[Said]()
+            await self._l3.read(wanted, said.append, strong=attempt > 0)
+            wanted = await self._settle(said, sequence, land)
+        error = TierUnavailable("l3", "was overtaken by writes of the same id at every attempt")
+        for known in wanted:
+            land(known.key, Loaded(None, "l3", error=error))
+
+    async def _settle(self, said: Sequence[Said], sequence: int, land: Land[RowKey, Loaded]) -> list[Known]:
+        """Land what can be served; give back what must be read again."""
+        again = []
+        failed: list[tuple[Known, TierError]] = []
+        for one in said:
+            if isinstance(one.state, TierError):
+                failed.append((one.known, one.state))
+                continue
+            loaded = self._arrivals.take_l3(one, one.state, sequence)
+            if loaded is None:
+                again.append(one.known)
+            else:
+                land(one.known.key, loaded)
+        if failed:
+            await self._fall_back(failed, land)
+        return again
+
+    async def _fall_back(self, failed: list[tuple[Known, TierError]], land: Land[RowKey, Loaded]) -> None:
+        """Serve stale what may be; `Strong` groups did not ask L2 before, so it is asked now."""
+        said = await self._read_l2([known.key for known, _ in failed if known.key.plan.is_strong])
+        for known, error in failed:
+            from_l2 = said.get(known.key)
+            if from_l2 is not None:
+                known = self._arrivals.know(known.key, from_l2)  # noqa: PLW2901 (the same key, better known)
+            land(known.key, self._arrivals.fall_back(known, error))
+
+    def __repr__(self) -> str:
+        return f"<Loader {self._keys!r}, ranges {self._ranges!r}>"
+
+
+def _crashed(reason: BaseException | None) -> Loaded:
+    return Loaded(None, "l3", error=_crash(reason))
+
+
+def _range_crashed(reason: BaseException | None) -> Timeline | TierError:
+    return _crash(reason)
+
+
+def _crash(reason: BaseException | None) -> TierError:
+    """A load that ended by a bug or by shutdown; readers see an unknown row, the log says why."""
+    if reason is not None:
+        log.error("a load crashed", exc_info=reason)
+    return TierUnavailable("l3", "the load was given up")

@@ -1,0 +1,195 @@
+"""Fragments -> the JSON of an answer, and back to fragments by position.
+
+Done once, when L1 takes an entry in.
+
+Names, defaults and Removed of the catalog apply here and nowhere below. While a row is put together the
+position of every fragment in it is noted (*spans*), so that a subset of features is cut out of the same bytes
+later: a value is held once and never parsed again. Which records are shown is decided in
+`pannier_sidecar.packs`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pannier.errors import ValueRefused
+from pannier.times import format_rfc3339
+from pannier.values import from_opaque, is_opaque
+from pannier_sidecar.plan import FeaturePlan, GroupPlan
+from pannier_sidecar.row import Fragment, Fragments
+
+DEFAULTED: Final = 1 << 31
+"""Set in the start of a span whose fragment is the spec's default and not stored."""
+MISSING: Final = b'"missing"'
+
+Transform = Callable[[FeaturePlan, Fragment], Fragment]
+Column = tuple[int, FeaturePlan]
+"""A served feature and the offset of its span among those of one record."""
+
+_OPEN = b'"features":{'
+_json = msgspec.json.Encoder().encode
+
+
+class Splice:
+    """Bytes of an answer in the making: pieces, their length, and the spans of fragments among them."""
+
+    __slots__ = ("at", "pieces", "spans")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.at = 0
+        self.spans: list[int] = []
+
+    def add(self, piece: bytes) -> None:
+        """Go on with this."""
+        self.pieces.append(piece)
+        self.at += len(piece)
+
+    def add_features(self, features: Sequence[FeaturePlan], values: Fragments) -> None:
+        """``"features":{...}`` and ``"defaulted":[...]``; two span entries per feature, zeros if absent."""
+        pieces, spans = self.pieces, self.spans
+        pieces.append(_OPEN)
+        at = self.at + len(_OPEN)
+        defaulted: list[bytes] = []
+        first = True
+        for feature in features:
+            fragment, flag = values.get(feature.id), 0
+            if fragment is not None and is_opaque(fragment):
+                fragment = _reread(feature, fragment)
+            if fragment is None:
+                fragment, flag = feature.default, DEFAULTED
+                if fragment is None:
+                    spans += (0, 0)
+                    continue
+                defaulted.append(feature.json_name[:-1])
+            name = feature.json_name if first else b"," + feature.json_name
+            first = False
+            pieces += (name, fragment)
+            start = at + len(name)
+            at = start + len(fragment)
+            spans += (start | flag, at)
+        tail = _close(defaulted)
+        pieces.append(tail)
+        self.at = at + len(tail)
+
+    def done(self) -> bytes:
+        """All of it."""
+        return b"".join(self.pieces)
+
+    def __repr__(self) -> str:
+        return f"<Splice {self.at} bytes, {len(self.spans)} span ends>"
+
+
+def cut_features(
+    columns: Iterable[Column],
+    buffer: bytes,
+    spans: Sequence[int],
+    base: int,
+    transform: Transform | None = None,
+) -> bytes:
+    """Cut ``"features":{...}`` of these columns out of a record whose feature spans begin at ``base``."""
+    pieces: list[bytes] = []
+    defaulted: list[bytes] = []
+    for offset, feature in columns:
+        start, end = spans[base + offset], spans[base + offset + 1]
+        if not end:
+            continue
+        if start & DEFAULTED:
+            start ^= DEFAULTED
+            defaulted.append(feature.json_name[:-1])
+        fragment = buffer[start:end]
+        pieces.append(feature.json_name + (fragment if transform is None else transform(feature, fragment)))
+    return _OPEN + b",".join(pieces) + _close(defaulted)
+
+
+def stored_values(
+    features: Sequence[FeaturePlan], buffer: bytes, spans: Sequence[int], base: int
+) -> Fragments:
+    """Fragments of a rendered record by id, defaults left out."""
+    values: Fragments = {}
+    for offset, feature in columns_of(features):
+        start, end = spans[base + offset], spans[base + offset + 1]
+        if end and not start & DEFAULTED:
+            values[feature.id] = buffer[start:end]
+    return values
+
+
+def columns_of(features: Sequence[FeaturePlan]) -> list[Column]:
+    """Columns of records that were rendered with these features."""
+    return [(2 * position, feature) for position, feature in enumerate(features)]
+
+
+def row_head(row_id: str, status: bytes) -> bytes:
+    """``{"id":"1","status":"found"``, to be gone on with a comma or closed."""
+    return b'{"id":' + _json(row_id) + b',"status":' + status
+
+
+def missing_row(plan: GroupPlan, row_id: str) -> bytes:
+    """L3 said that there is no such row; missing rows get no defaults."""
+    return row_head(row_id, MISSING) + (b',"records":[]}' if plan.is_timeline else b"}")
+
+
+def unknown_row(row_id: str, reason: str, message: str) -> bytes:
+    """No tier answered in time: neither found nor missing."""
+    return (
+        row_head(row_id, b'"unknown"')
+        + b',"reason":'
+        + _json(reason)
+        + b',"message":'
+        + _json(message)
+        + b"}"
+    )
+
+
+def with_notes(  # noqa: PLR0913 (all notes are keywords)
+    row: bytes,
+    *,
+    stale: bool = False,
+    outdated: bool = False,
+    source: str | None = None,
+    age_us: int | None = None,
+    event_time_us: int | None = None,
+) -> bytes:
+    """Append what is said of this row in this answer only."""
+    notes = [row[:-1]]
+    if stale:
+        notes.append(b'"stale":true')
+    if outdated:
+        notes.append(b'"outdated":true')
+    if source is not None:
+        notes.append(b'"source":"%b"' % source.encode())
+    if age_us is not None:
+        notes.append(b'"age_seconds":%.3f' % (max(age_us, 0) / 1_000_000))
+    if event_time_us:
+        notes.append(b'"event_time":"%b"' % format_rfc3339(event_time_us).encode())
+    return b",".join(notes) + b"}"
+
+
+def int64_as_string(feature: FeaturePlan, fragment: Fragment) -> Fragment:
+    """Quote 64-bit integers, at any depth, for clients whose numbers are doubles."""
+    declared = feature.feature
+    if declared.type == "Int64":
+        return fragment if fragment == b"null" else b'"' + fragment + b'"'
+    if declared.element_type != "Int64":
+        return fragment
+    value: Any = msgspec.json.decode(fragment)
+    if isinstance(value, list):
+        return _json([None if number is None else str(number) for number in value])
+    if isinstance(value, dict):
+        return _json({key: None if number is None else str(number) for key, number in value.items()})
+    return fragment
+
+
+def _close(defaulted: list[bytes]) -> bytes:
+    return b'},"defaulted":[' + b",".join(defaulted) + b"]" if defaulted else b"}"
+
+
+def _reread(feature: FeaturePlan, fragment: Fragment) -> Fragment | None:
+    """A fragment taken in by a sidecar that did not know the feature's type; unreadable counts as absent."""
+    try:
+        return feature.codec.from_attribute(from_opaque(fragment))
+    except ValueRefused:
+        return None

@@ -1,0 +1,154 @@
+"""One entry of L1: an answer's bytes, its deadlines and how often it was read.
+
+The hot path touches four attributes: ``plan``, ``check_at_us``, ``row``, ``reads``. Whatever needs a second
+look (a deadline, another plan, an expired row) has ``check_at_us`` in the past and goes through
+`pannier_sidecar.tiers.l1_local`.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import msgspec
+
+from pannier_sidecar.entry.freshness import Deadlines, deadlines, earliest
+from pannier_sidecar.entry.record import Record
+from pannier_sidecar.entry.timeline import Timeline
+from pannier_sidecar.packs import Pack, RecordPack, pack_record, pack_timeline
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.read_shape import ReadShape
+
+State = Record | Timeline
+"""An entry of any tier, as `pannier_sidecar.entry` defines it."""
+
+LOOK_NOW: Final = 0
+BYTES_OBJECT: Final = 33
+"""Bytes of an empty ``bytes``."""
+_INTEGERS: Final = 8 * 32
+"""Bytes of an entry's integers beyond what the structs hold."""
+_SLOT: Final = 110
+"""Bytes of a dict slot and a place in the eviction ring, at the fill a growing dict has on average."""
+
+
+class LocalEntry(msgspec.Struct, gc=False):
+    """What L1 holds for one id. Mutable: reads are counted, and the row of the last other shape is kept."""
+
+    plan: GroupPlan
+    check_at_us: int
+    """Until then a hit needs no look at the deadlines."""
+    row: bytes
+    """The answer to the default question, ready to be spliced."""
+    negative: int
+    """1 if it says that there is nothing."""
+    pack: Pack
+    taken_at_us: int
+    soft_us: int
+    hard_us: int
+    reads: int = 0
+    swept_reads: int = -1
+    """``reads`` when the hand of the clock last passed; -1 gives an entry its first second chance."""
+    retry_at_us: int = 0
+    """No refresh before this: the last one failed."""
+    shape: ReadShape | None = None
+    shape_row: bytes = b""
+    """Answer to the last question that was not the default one."""
+
+    @property
+    def due(self) -> Deadlines:
+        """Soft and hard deadline."""
+        return Deadlines(self.soft_us, self.hard_us)
+
+    @property
+    def stale_until_us(self) -> int:
+        """Until when it may be served, marked, while lower tiers are down."""
+        return self.hard_us + self.plan.policy.stale_if_error_seconds * 1_000_000
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory it takes, with its place in the cache; the id's own text is added by the cache."""
+        pack = self.pack
+        owned = [pack.row, pack.spans, *(() if isinstance(pack, RecordPack) else (pack.rest, pack.meta))]
+        if self.shape_row:
+            owned.append(self.shape_row)
+        payload = sum(len(piece) + BYTES_OBJECT for piece in owned)
+        return payload + sys.getsizeof(self) + sys.getsizeof(pack) + _INTEGERS + _SLOT
+
+    def state(self) -> State:
+        """The entry as a value to merge with."""
+        return self.pack.unpack(self.plan)
+
+
+def make_entry(
+    plan: GroupPlan, pack: Pack, now_us: int, local_jitter: float, remote_jitter: float
+) -> LocalEntry:
+    """Date a pack: soft and hard count from now, and end with the remote hard deadline."""
+    due = local_deadlines(plan, pack, now_us, local_jitter, remote_jitter)
+    return LocalEntry(
+        plan=plan,
+        check_at_us=first_look_us(plan, pack, now_us, due),
+        row=pack.row,
+        negative=int(pack.is_negative),
+        pack=pack,
+        taken_at_us=now_us,
+        soft_us=due.soft_us,
+        hard_us=due.hard_us,
+    )
+
+
+def pack_state(plan: GroupPlan, row_id: str, state: State, now_us: int) -> Pack:
+    """Render a record or timeline."""
+    if isinstance(state, Timeline):
+        return pack_timeline(plan, row_id, state, now_us)
+    return pack_record(plan, row_id, state, now_us)
+
+
+def remote_deadlines(plan: GroupPlan, loaded_at_us: int, jitter: float, *, negative: bool) -> Deadlines:
+    """Deadlines that hold for every copy of what L3 said at ``loaded_at_us``, in L2 and above."""
+    return deadlines(
+        plan.policy.remote,
+        taken_at_us=loaded_at_us,
+        ceiling_us=None,
+        jitter_fraction=jitter,
+        negative=negative,
+    )
+
+
+def local_deadlines(
+    plan: GroupPlan, pack: Pack, taken_at_us: int, local_jitter: float, remote_jitter: float
+) -> Deadlines:
+    """This L1's own deadlines; without L2 nothing but the local policy bounds them."""
+    negative = pack.is_negative
+    ceiling_us = None
+    if plan.policy.remote.state == "Enabled":
+        ceiling_us = remote_deadlines(plan, pack.loaded_at_us, remote_jitter, negative=negative).hard_us
+    return deadlines(
+        plan.policy.local,
+        taken_at_us=taken_at_us,
+        ceiling_us=ceiling_us,
+        jitter_fraction=local_jitter,
+        negative=negative,
+    )
+
+
+def first_look_us(plan: GroupPlan, pack: Pack, taken_at_us: int, due: Deadlines) -> int:
+    """When a new entry is first looked at: half way to soft, since its read rate is not known yet.
+
+    A row that expires by itself is looked at no later than that. Strong groups and packs without an answer
+    are looked at always.
+    """
+    if plan.is_strong or not pack.row:
+        return LOOK_NOW
+    is_early = plan.policy.early_expiration_factor > 0
+    first_us = (taken_at_us + due.soft_us) // 2 if is_early else due.soft_us
+    return earliest(first_us, pack.valid_until_us) or LOOK_NOW
+
+
+def holds_same_rows(old: GroupPlan, new: GroupPlan) -> bool:
+    """Whether bytes rendered under one plan are true under another: same rows, same names, same defaults."""
+    return (
+        old.schema_hash == new.schema_hash
+        and old.cache_prefix == new.cache_prefix
+        and old.table == new.table
+        and old.is_timeline == new.is_timeline
+    )
