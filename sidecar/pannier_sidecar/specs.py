@@ -39,7 +39,9 @@ def catalog_from_directory(
 def read_directory(directory: Path, *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
     """Read every manifest of a directory, problems included."""
     try:
-        files = sorted(entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
+        files = sorted(
+            entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and not entry.is_dir()
+        )
     except OSError as error:
         return Manifests(problems=(_unreadable(directory, error),))
     return read_files(files, namespace=namespace)
