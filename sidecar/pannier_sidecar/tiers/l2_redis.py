@@ -142,6 +142,8 @@ class RedisTier:
         return self._counted(_fault_of(reply))
 
     async def _merge_chunk(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
+        if not self._circuit.admits(self._clock.now_us()):  # before anything is encoded
+            return [self._not_tried()] * len(deltas)
         calls = [("EVALSHA", _MERGE_SHA, *_merge_arguments(key, entry)) for key, entry in deltas]
         try:
             replies = await self._call(calls)
@@ -160,7 +162,7 @@ class RedisTier:
             return []
         now_us = self._clock.now_us()
         if not self._circuit.admits(now_us):
-            raise TierUnavailable(TIER, f"not tried, after: {self._last_fault}")
+            raise self._not_tried()
         self._become(self._circuit.admitted(now_us))
         has_slot = False
         try:
@@ -187,6 +189,9 @@ class RedisTier:
             if isinstance(reply, (redis_errors.ReadOnlyError, redis_errors.ClusterDownError)):
                 raise reply
         return replies
+
+    def _not_tried(self) -> TierError:
+        return TierUnavailable(TIER, f"not tried, after: {self._last_fault}")
 
     def _become(self, circuit: Circuit) -> None:
         if circuit.state != self._circuit.state:
