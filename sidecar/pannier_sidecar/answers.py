@@ -11,9 +11,10 @@ from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.metrics import GroupCounters, Metrics
-from pannier_sidecar.packs import Rendered, found_row, pack_timeline
+from pannier_sidecar.packing import pack_timeline
+from pannier_sidecar.packs import Rendered
 from pannier_sidecar.read_shape import ReadShape, ResolvedRead, lookback_floor
-from pannier_sidecar.render import Transform, unknown_row, with_notes
+from pannier_sidecar.render import Transform, found_row, unknown_row, with_notes
 from pannier_sidecar.row import TimelineQuery
 from pannier_sidecar.tiers.l1_local import L1Cache
 

@@ -15,10 +15,11 @@ from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.known import Known, Loaded, Said, Source
+from pannier_sidecar.packing import pack_state
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.recent_writes import RecentWrites, State, is_marker, merged
 from pannier_sidecar.row import RowKey
-from pannier_sidecar.tiers.l1_entry import pack_state, remote_deadlines
+from pannier_sidecar.tiers.l1_entry import remote_deadlines
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2 import SharedWriter
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from pannier.errors import ValueRefused
+from pannier.keys import parse_sort_key
 from pannier.times import format_rfc3339
 from pannier.values import from_opaque, is_opaque
 from pannier_sidecar.plan import FeaturePlan, GroupPlan
@@ -23,7 +24,9 @@ from pannier_sidecar.row import Fragment, Fragments
 
 DEFAULTED: Final = 1 << 31
 """Set in the start of a span whose fragment is the spec's default and not stored."""
+FOUND: Final = b'"found"'
 MISSING: Final = b'"missing"'
+RECORDS: Final = b',"records":['
 
 Transform = Callable[[FeaturePlan, Fragment], Fragment]
 Column = tuple[int, FeaturePlan]
@@ -125,6 +128,17 @@ def columns_of(features: Sequence[FeaturePlan]) -> list[Column]:
 def row_head(row_id: str, status: bytes) -> bytes:
     """``{"id":"1","status":"found"``, to be gone on with a comma or closed."""
     return b'{"id":' + _json(row_id) + b',"status":' + status
+
+
+def found_row(row_id: str, records: list[bytes], *, more: bool) -> bytes:
+    """Put rendered records, newest first, together as one row."""
+    tail = b'],"more":true}' if more else b"]}"
+    return row_head(row_id, FOUND) + RECORDS + b",".join(records) + tail
+
+
+def record_head(plan: GroupPlan, sort_key: str) -> bytes:
+    """``{"timestamp":987654321,``, without the zeros that make stored digits sortable."""
+    return b'{"timestamp":%d,' % parse_sort_key(sort_key, plan.width)[0]
 
 
 def missing_row(plan: GroupPlan, row_id: str) -> bytes:

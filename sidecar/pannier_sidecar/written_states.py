@@ -10,9 +10,9 @@ from pannier.keys import FENCE_SORT_KEY
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry import record, timeline
 from pannier_sidecar.entry.timeline import Timeline
+from pannier_sidecar.packing import pack_state
 from pannier_sidecar.recent_writes import RecentWrites, State, floor_of, merged
 from pannier_sidecar.row import Row, RowKey
-from pannier_sidecar.tiers.l1_entry import pack_state
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2 import SharedWriter
 

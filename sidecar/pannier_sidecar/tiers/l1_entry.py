@@ -15,7 +15,7 @@ import msgspec
 from pannier_sidecar.entry.freshness import Deadlines, deadlines, earliest
 from pannier_sidecar.entry.record import Record
 from pannier_sidecar.entry.timeline import Timeline
-from pannier_sidecar.packs import Pack, RecordPack, pack_record, pack_timeline
+from pannier_sidecar.packs import Pack, RecordPack
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import ReadShape
 
@@ -94,13 +94,6 @@ def make_entry(
         soft_us=due.soft_us,
         hard_us=due.hard_us,
     )
-
-
-def pack_state(plan: GroupPlan, row_id: str, state: State, now_us: int) -> Pack:
-    """Render a record or timeline."""
-    if isinstance(state, Timeline):
-        return pack_timeline(plan, row_id, state, now_us)
-    return pack_record(plan, row_id, state, now_us)
 
 
 def remote_deadlines(plan: GroupPlan, loaded_at_us: int, jitter: float, *, negative: bool) -> Deadlines:

@@ -15,6 +15,7 @@ from typing import Final
 from pannier_sidecar.entry import freshness
 from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.metrics import L1Usage
+from pannier_sidecar.packing import pack_state
 from pannier_sidecar.packs import Pack
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ReadShape
@@ -28,7 +29,6 @@ from pannier_sidecar.tiers.l1_entry import (
     holds_same_rows,
     local_deadlines,
     make_entry,
-    pack_state,
 )
 
 NEGATIVE_SHARE: Final = 0.05

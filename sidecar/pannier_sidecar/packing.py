@@ -1,0 +1,137 @@
+"""Entries -> packs: what the default question shows is rendered in front, every other record beside it.
+
+The only maker of `pannier_sidecar.packs`; done once, when L1 takes an entry in.
+"""
+
+from __future__ import annotations
+
+from array import array
+
+import msgspec
+
+from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY, parse_sort_key
+from pannier_sidecar.entry import timeline as timelines
+from pannier_sidecar.entry.record import Kind, Record
+from pannier_sidecar.entry.timeline import Answer, Timeline
+from pannier_sidecar.packs import Meta, Pack, RecordPack, TimelinePack
+from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.read_shape import lookback_floor
+from pannier_sidecar.render import FOUND, RECORDS, Splice, missing_row, record_head, row_head
+
+_encode_meta = msgspec.msgpack.Encoder().encode
+
+
+def pack_state(plan: GroupPlan, row_id: str, state: Record | Timeline, now_us: int) -> Pack:
+    """Render a record or timeline for L1."""
+    if isinstance(state, Timeline):
+        return pack_timeline(plan, row_id, state, now_us)
+    return pack_record(plan, row_id, state, now_us)
+
+
+def pack_record(plan: GroupPlan, row_id: str, record: Record, now_us: int) -> RecordPack:
+    """Render a record for L1; an expired row is packed as the nothing it shows."""
+    splice = Splice()
+    is_live = record.is_live(now_us)
+    if is_live:
+        splice.add(row_head(row_id, FOUND) + b",")
+        splice.add_features(plan.served, record.values)
+        splice.add(b"}")
+    elif record.kind is not Kind.MARKER:
+        splice.add(missing_row(plan, row_id))
+    return RecordPack(
+        row=splice.done(),
+        spans=array("I", splice.spans).tobytes(),
+        kind=Kind.TOMBSTONE if record.kind is Kind.FOUND and not is_live else record.kind,
+        revision=record.revision,
+        loaded_at_us=record.loaded_at_us,
+        event_time_us=record.event_time_us,
+        expires_at=record.expires_at,
+        valid_until_us=record.valid_until_us if is_live else None,
+    )
+
+
+def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int) -> TimelinePack:
+    """Render a timeline for L1: what the default question shows, and every other record beside it."""
+    answer = timelines.answer(
+        timeline,
+        limit=plan.query.default_limit,
+        low=lookback_floor(plan, now_us),
+        high=HIGHEST_SORT_KEY,
+        now_us=now_us,
+    )
+    shown = answer.sort_keys if answer else ()
+    registers = timeline.registers
+    others = sorted(registers.keys() - set(shown) - {FENCE_SORT_KEY}, reverse=True)
+    rest = [key for key in others if registers[key].kind is Kind.FOUND]
+    front, back = Splice(), Splice()
+    if answer is not None and answer.exists:
+        _add_records(front, plan, timeline, shown, before=row_head(row_id, FOUND) + RECORDS)
+        front.add(b'],"more":true}' if answer.more else b"]}")
+    elif answer is not None:
+        front.add(missing_row(plan, row_id))
+    _add_records(back, plan, timeline, rest, before=b"")
+    return TimelinePack(
+        row=front.done(),
+        rest=back.done(),
+        spans=array("I", front.spans + back.spans).tobytes(),
+        meta=_pack_meta(timeline, (*shown, *rest)),
+        shown=len(shown),
+        is_negative=answer is not None and not answer.exists,
+        loaded_at_us=timeline.loaded_at_us,
+        event_time_us=registers[shown[0]].event_time_us if shown else 0,
+        valid_until_us=_valid_until(plan, answer),
+    )
+
+
+def _add_records(
+    splice: Splice, plan: GroupPlan, timeline: Timeline, sort_keys: tuple[str, ...] | list[str], before: bytes
+) -> None:
+    splice.add(before)
+    for position, key in enumerate(sort_keys):
+        if position:
+            splice.add(b",")
+        slot = len(splice.spans)
+        begin = splice.at
+        splice.spans += (begin, 0)
+        splice.add(record_head(plan, key))
+        splice.add_features(plan.served, timeline.registers[key].values)
+        splice.add(b"}")
+        splice.spans[slot + 1] = splice.at
+
+
+def _pack_meta(timeline: Timeline, slots: tuple[str, ...]) -> bytes:
+    held = set(slots)
+    ordered = [*slots, *(key for key in timeline.registers if key not in held)]
+    registers = [(key, *_facts(timeline.registers[key])) for key in ordered]
+    return _encode_meta(
+        Meta(
+            timeline.as_of,
+            timeline.complete_from,
+            timeline.trimmed_at,
+            timeline.trimmed_revision,
+            timeline.loaded_at_us,
+            registers,
+        )
+    )
+
+
+def _facts(register: Record) -> tuple[int, int, int, int, int | None]:
+    return (
+        int(register.kind),
+        register.revision,
+        register.loaded_at_us,
+        register.event_time_us,
+        register.expires_at,
+    )
+
+
+def _valid_until(plan: GroupPlan, answer: Answer | None) -> int | None:
+    """When the row changes by itself: a record expires, or falls behind the group's lookback."""
+    if answer is None:
+        return None
+    lookback = plan.query.max_lookback_seconds
+    if lookback is None or not answer.sort_keys:
+        return answer.valid_until_us
+    oldest_us = parse_sort_key(answer.sort_keys[-1], plan.width)[0] * plan.unit_us
+    falls_behind_us = oldest_us + lookback * 1_000_000 + 1
+    return falls_behind_us if answer.valid_until_us is None else min(answer.valid_until_us, falls_behind_us)
