@@ -27,9 +27,9 @@ class CommandFailed(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence and the hint to standard error."""
         console = error_console(file)
-        console.print(f"[bold red]error:[/] {escape(self.message)}")
+        console.print(f"[bold red]error:[/] {escape(self.message)}", soft_wrap=True)
         if self.hint:
-            console.print(f"[cyan]hint:[/] {escape(self.hint)}")
+            console.print(f"[cyan]hint:[/] {escape(self.hint)}", soft_wrap=True)
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:

@@ -44,14 +44,16 @@ from pannier_cli.typed_text import typed_value
         ("7", None, 7),
     ],
 )
-def test_text_becomes_what_the_declared_type_asks_for(text, feature_type, value):
+def test_text_becomes_what_the_declared_type_asks_for(
+    text: str, feature_type: str | None, value: object
+) -> None:
     """A value is JSON where that fits the feature's type, else the string as typed."""
     taken = typed_value(text, feature_type)
     assert taken == value
     assert type(taken) is type(value)
 
 
-def test_caret_stands_under_the_value_of_the_field():
+def test_caret_stands_under_the_value_of_the_field() -> None:
     """The excerpt points at the value that is wrong, also inside a flow mapping."""
     lines = ["spec:", "  features:", "  - {id: 0, name: score, type: Flot64}"]
     assert excerpt(lines, 3, "spec.features[0].type") == [
@@ -71,22 +73,22 @@ def test_caret_stands_under_the_value_of_the_field():
         ("  nickname: a", "spec.name", "nickname: a"),
     ],
 )
-def test_caret_falls_back_to_the_name_and_then_to_the_line(text, path, marked):
+def test_caret_falls_back_to_the_name_and_then_to_the_line(text: str, path: str, marked: str) -> None:
     """Where the field has no value on the line its name is marked, where it is not there the whole text."""
     _, carets = excerpt([text], 1, path)
     start = carets.index("^") - len("    1 | ")
     assert text[start : start + carets.count("^")] == marked
 
 
-def test_no_excerpt_of_a_line_that_is_not_there():
+def test_no_excerpt_of_a_line_that_is_not_there() -> None:
     """Line 0 stands for the file as a whole; an empty line gets one caret."""
     assert excerpt(["a"], 0, "spec") == []
     assert excerpt([""], 1, "") == ["    1 | ", "      | ^"]
 
 
-def test_lines_become_batches_within_the_limits_of_a_request():
+def test_lines_become_batches_within_the_limits_of_a_request() -> None:
     """Neither more than 500 writes nor more than half of the body limit go into one request."""
-    small = [('{"id": "%d", "features": {}}' % n) for n in range(MAX_WRITES + 1)]
+    small = [f'{{"id": "{n}", "features": {{}}}}' for n in range(MAX_WRITES + 1)]
     cut = list(batches(writes_of_lines(small, "g")))
     assert [len(batch) for batch in cut] == [MAX_WRITES, 1]
     assert cut[0][0] == {"id": "0", "features": {}, "group": "g"}
@@ -98,13 +100,13 @@ def test_lines_become_batches_within_the_limits_of_a_request():
     ("line", "says"),
     [("{", "line 2 is not JSON"), ("[]", "line 2 is not a JSON object"), ('{"group": "h"}', "not 'g'")],
 )
-def test_a_bad_line_is_named_by_its_number(line, says):
+def test_a_bad_line_is_named_by_its_number(line: str, says: str) -> None:
     """Bulk input that is not a write says which line it is."""
     with pytest.raises(CommandFailed, match=says):
         list(writes_of_lines(['{"id": "1"}', line], "g"))
 
 
-def test_a_near_name_is_suggested():
+def test_a_near_name_is_suggested() -> None:
     """A misspelt name gets the nearest known ones; far off ones the list, if it is short."""
     assert did_you_mean("user_actvity", ["user_activity", "weather"]) == "Did you mean 'user_activity'?"
     assert did_you_mean("zzz", ["a", "b"]) == "Known here: a, b."
@@ -112,7 +114,7 @@ def test_a_near_name_is_suggested():
     assert did_you_mean("zzz", [f"group{n}" for n in range(50)]) == ""
 
 
-def test_options_that_were_not_given_are_not_sent():
+def test_options_that_were_not_given_are_not_sent() -> None:
     """A read carries what was asked for and nothing else; integers of the unit are numbers."""
     assert read_request("g", ("1",)) == {"group": "g", "ids": ["1"]}
     asked = read_request("g", ("1", "2"), features="a, b", limit=3, since="-7d", until="987654321")
@@ -129,32 +131,30 @@ def test_options_that_were_not_given_are_not_sent():
         (["missing", "unknown"], ExitCode.UNKNOWN),
     ],
 )
-def test_exit_code_of_a_read_says_whether_rows_were_there(statuses, code):
+def test_exit_code_of_a_read_says_whether_rows_were_there(statuses: list[str], code: ExitCode) -> None:
     """Missing and unknown are different exit codes; unknown outranks missing."""
     assert exit_code([{"status": status} for status in statuses]) is code
 
 
-def test_exit_code_of_writes_is_ok_only_where_all_were_written():
+def test_exit_code_of_writes_is_ok_only_where_all_were_written() -> None:
     """Anything that was not written fails the command; what may be stored is told apart."""
     assert verdict_tables.exit_code(["written"]) is ExitCode.OK
     assert verdict_tables.exit_code(["written", "ignored_older"]) is ExitCode.REFUSED
     assert verdict_tables.exit_code(["written", "invalid", "unknown"]) is ExitCode.UNKNOWN
 
 
-def test_a_verdict_tells_why():
+def test_a_verdict_tells_why() -> None:
     """Reason, path, ignored features and replacement all reach the table."""
     assert verdict_tables.reason({"verdict": "written"}) == ""
     told = verdict_tables.reason(
         {"path": "features.x", "message": "is no number", "ignored_features": ["y"], "replaced": True}
     )
-    assert (
-        told == "features.x: is no number; newer already: y; replaced another record of the same instant"
-    )
+    assert told == "features.x: is no number; newer already: y; replaced another record of the same instant"
     assert verdict_tables.summary(Counter({"invalid": 1, "written": 2000})) == "2,000 written, 1 invalid"
     assert verdict_tables.summary(Counter()) == "nothing to write"
 
 
-def test_a_problem_becomes_one_line_per_fault():
+def test_a_problem_becomes_one_line_per_fault() -> None:
     """Every fault of a problem document is told, with its path."""
     problem = {"detail": "x", "errors": [{"path": "reads[0].limit", "message": "too high"}, {"message": "y"}]}
     assert problem_sentence(problem) == "reads[0].limit: too high\n  y"
@@ -163,14 +163,21 @@ def test_a_problem_becomes_one_line_per_fault():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(None, "-"), (0.0021, "2.1 ms"), (3.14159, "3.14 s"), (600, "10 min"), (10_000, "2.78 h"), (1e6, "11.6 d")],
+    [
+        (None, "-"),
+        (0.0021, "2.1 ms"),
+        (3.14159, "3.14 s"),
+        (600, "10 min"),
+        (10_000, "2.78 h"),
+        (1e6, "11.6 d"),
+    ],
 )
-def test_ages_have_a_unit_that_fits(seconds, text):
+def test_ages_have_a_unit_that_fits(seconds: float | None, text: str) -> None:
     """From milliseconds to days."""
     assert age(seconds) == text
 
 
-def test_timestamps_are_shown_as_instants_of_the_groups_unit():
+def test_timestamps_are_shown_as_instants_of_the_groups_unit() -> None:
     """987654321 seconds is a spring day of 2001; what no calendar holds is left blank."""
     assert instant(987654321, "Seconds") == "2001-04-19T04:25:21Z"
     assert instant(987654321000, "Milliseconds") == "2001-04-19T04:25:21Z"
@@ -187,7 +194,7 @@ def printed(*blocks: object) -> str:
     return capture.get()
 
 
-def test_records_of_several_ids_share_one_table():
+def test_records_of_several_ids_share_one_table() -> None:
     """Ids below each other; absent, null and default are told apart."""
     rows = [
         {"id": "1", "status": "found", "source": "l1", "age_seconds": 2.0, "features": {"a": 1, "b": None}},
@@ -199,7 +206,7 @@ def test_records_of_several_ids_share_one_table():
     assert text.splitlines()[2].split() == ["2", "missing", "-", "-", "-"]
 
 
-def test_one_record_shows_its_features_below_each_other():
+def test_one_record_shows_its_features_below_each_other() -> None:
     """A single row is laid out vertically; a served default says so."""
     row = {"id": "[x]", "status": "found", "stale": True, "features": {"a": "v"}, "defaulted": ["a"]}
     text = printed(rows_of_records([row]))
@@ -208,7 +215,7 @@ def test_one_record_shows_its_features_below_each_other():
     assert "v (default)" in text
 
 
-def test_timelines_show_records_as_they_come():
+def test_timelines_show_records_as_they_come() -> None:
     """A heading per id, records in the order of the answer, and a note where older ones exist."""
     rows = [
         {
@@ -230,7 +237,7 @@ def test_timelines_show_records_as_they_come():
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://127.0.0.1:99999", "http://", "http://a/path"])
-def test_an_address_that_is_none_is_a_usage_error(url):
+def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
     """What cannot be the address of a sidecar exits with 2 before anything is sent."""
     with pytest.raises(CommandFailed) as failed:
         Endpoint(url).connect()
