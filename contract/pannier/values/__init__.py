@@ -5,7 +5,7 @@ only moved and spliced into answers. Stored values are DynamoDB-native, so parti
 DynamoDB tool can read a table. null, absent, empty and a null element are four different values and stay so.
 
 Not here: which feature may be written when (write intake), how an answer is put together (rendering).
-Flow: `codec` puts a *kind* (`scalars`, `containers`, `vector`) between `json_text` and `attributes`.
+Flow: `codec` puts a `kind` (`scalars`, `containers`, `vector`) between `json_text` and `attributes`.
 """
 
 from __future__ import annotations

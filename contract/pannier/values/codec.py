@@ -10,8 +10,9 @@ from pannier.catalog import CatalogFeature
 from pannier.errors import Problem, SpecInvalid, ValueRefused
 from pannier.values.attributes import AttributeValue, stored_bytes
 from pannier.values.containers import SET_TAGS, ListKind, MapKind, SetKind
-from pannier.values.json_text import decode, encode
-from pannier.values.scalars import SCALARS, Kind
+from pannier.values.json_text import decode
+from pannier.values.kind import Kind
+from pannier.values.scalars import SCALARS
 from pannier.values.vector import VectorKind
 
 NULL_FRAGMENT = b"null"
@@ -49,11 +50,10 @@ class KindCodec:
             value = decode(raw)
             if value is None:
                 return NULL_FRAGMENT
-            normal = kind.normal(value)
-            fragment = encode(kind.to_json(normal))
+            fragment = kind.fragment(value)
             # no stored form is more than twice as long as its JSON, so small values need no measuring
             if 2 * len(fragment) + 3 > self._feature.max_bytes:
-                self._check_size(stored_bytes(kind.store(normal)))
+                self._check_size(stored_bytes(kind.store_fragment(fragment)))
         except ValueRefused as refusal:
             raise ValueRefused(refusal.reason, refusal.message, path + refusal.path) from refusal
         return fragment
@@ -69,14 +69,14 @@ class KindCodec:
         """Canonical fragment -> stored value."""
         if fragment == NULL_FRAGMENT:
             return {"NULL": True}
-        return self._kind.store(self._kind.normal(decode(fragment)))
+        return self._kind.store_fragment(fragment)
 
     def from_attribute(self, stored: AttributeValue) -> bytes:
         """Stored value -> canonical fragment; raises `ValueRefused` for what another writer put there."""
         if "NULL" in stored:
             return NULL_FRAGMENT
         try:
-            return encode(self._kind.to_json(self._kind.load(stored)))
+            return self._kind.load_fragment(stored)
         except ValueRefused as refusal:
             path = self._feature.name + refusal.path
             raise ValueRefused(refusal.reason, refusal.message, path) from refusal

@@ -10,7 +10,7 @@ from typing import Any
 from pannier.errors import ValueRefused
 from pannier.values.attributes import AttributeValue
 from pannier.values.json_text import member
-from pannier.values.scalars import Kind
+from pannier.values.kind import Kind
 
 _NULL: AttributeValue = {"NULL": True}
 SET_TAGS = {"String": "SS", "Int64": "NS", "Float64": "NS", "Timestamp": "NS", "Bytes": "BS"}
@@ -55,6 +55,9 @@ class _Container(Kind):
     def _json_one(self, normal: Any) -> Any:
         return None if normal is None else self.element.to_json(normal)
 
+    def _from_json_one(self, value: Any) -> Any:
+        return None if value is None else self.element.from_json(value)
+
     def __repr__(self) -> str:
         return f"<{self.name} of {self.element.name}>"
 
@@ -70,7 +73,10 @@ class ListKind(_Container):
         return _all(value, self.element.normal, _index)
 
     def to_json(self, normal: list[Any]) -> list[Any]:
-        return [self._json_one(one) for one in normal]
+        return normal if self.element.plain else [self._json_one(one) for one in normal]
+
+    def from_json(self, value: list[Any]) -> list[Any]:
+        return [self._from_json_one(one) for one in value]
 
     def store(self, normal: list[Any]) -> AttributeValue:
         return {"L": [self._store_one(one) for one in normal]}
@@ -111,7 +117,10 @@ class SetKind(_Container):
         raise AssertionError(normals)
 
     def to_json(self, normal: list[Any]) -> list[Any]:
-        return [self.element.to_json(one) for one in normal]
+        return normal if self.element.plain else [self.element.to_json(one) for one in normal]
+
+    def from_json(self, value: list[Any]) -> list[Any]:
+        return [self.element.from_json(one) for one in value]
 
     def store(self, normal: list[Any]) -> AttributeValue:
         if not normal:  # DynamoDB has no empty sets
@@ -142,7 +151,12 @@ class MapKind(_Container):
         return self._converted(keys, value, self.element.normal)
 
     def to_json(self, normal: dict[str, Any]) -> dict[str, Any]:
+        if self.element.plain:
+            return normal
         return {key: self._json_one(one) for key, one in normal.items()}
+
+    def from_json(self, value: dict[str, Any]) -> dict[str, Any]:
+        return {key: self._from_json_one(one) for key, one in value.items()}
 
     def store(self, normal: dict[str, Any]) -> AttributeValue:
         return {"M": {key: self._store_one(one) for key, one in normal.items()}}

@@ -6,19 +6,22 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 from pannier.errors import ValueRefused
 from pannier.values.attributes import AttributeValue
 from pannier.values.json_text import shown
-from pannier.values.scalars import Kind
+from pannier.values.kind import Kind
 
 FLOAT32_LIMIT = 3.4028235677973366e38
 """Where rounding to float32 would give infinity."""
 _BYTES_EACH = 4
 _FLOAT32_NORMAL = 1.1754943508222875e-38
 _EXACT_DIGITS = 6
+"""A normal float32 gives back any decimal of so many digits; denormals hold fewer."""
 _ENOUGH_DIGITS = 9
+"""Digits that tell any two float32 apart."""
 
 
 class VectorKind(Kind):
@@ -45,7 +48,7 @@ class VectorKind(Kind):
                     f"{shown(one)} does not fit a 32-bit float (up to 3.4e38)",
                     f"[{index}]",
                 )
-        return self._shortest(self._packed.unpack(self._packed.pack(*value)))
+        return _shortest(self._packed.unpack(self._packed.pack(*value)))
 
     def store(self, normal: list[float]) -> AttributeValue:
         return {"B": self._packed.pack(*normal)}
@@ -60,26 +63,35 @@ class VectorKind(Kind):
         for index, one in enumerate(numbers):
             if not math.isfinite(one):
                 raise ValueRefused("NotFinite", "the stored number is not finite", f"[{index}]")
-        return self._shortest(numbers)
+        return _shortest(numbers)
 
     def _wrong_dimensions(self, count: float) -> ValueRefused:
         return ValueRefused("WrongDimensions", f"has {count:g} numbers; this Vector has {self.dimensions}")
 
-    def _shortest(self, numbers: tuple[float, ...]) -> list[float]:
-        """Per float32 the nearest decimal of the fewest digits that still reads as the same float32."""
-        tries = [float(f"{one:.{_EXACT_DIGITS}g}") for one in numbers]
-        again = self._packed.unpack(self._packed.pack(*tries))
-        return [
-            try_ + 0.0 if same == one and (abs(one) >= _FLOAT32_NORMAL or not one) else _search(one)
-            for one, try_, same in zip(numbers, tries, again, strict=True)
-        ]
+
+def _shortest(numbers: Sequence[float]) -> list[float]:
+    """Per float32 the nearest decimal of the fewest digits that still reads as the same float32."""
+    shown = [0.0] * len(numbers)
+    pending = [index for index, one in enumerate(numbers) if one]
+    digits = 1 if any(0 < abs(one) < _FLOAT32_NORMAL for one in numbers) else _EXACT_DIGITS
+    while pending:
+        wanted = [numbers[index] for index in pending]
+        tries = _rounded(wanted, digits)
+        same = _as_float32(tries) if digits < _ENOUGH_DIGITS else wanted
+        for index, one, candidate, again in zip(pending, wanted, tries, same, strict=True):
+            if again == one:
+                shown[index] = candidate
+        pending = [index for index, one, again in zip(pending, wanted, same, strict=True) if again != one]
+        digits += 1
+    return shown
 
 
-def _search(number: float) -> float:
-    """Denormals hold fewer than six digits, most others seven to nine."""
-    first = 1 if abs(number) < _FLOAT32_NORMAL else _EXACT_DIGITS + 1
-    for digits in range(first, _ENOUGH_DIGITS):
-        candidate = float(f"{number:.{digits}g}")
-        if abs(candidate) < FLOAT32_LIMIT and struct.unpack("<f", struct.pack("<f", candidate))[0] == number:
-            return candidate
-    return float(f"{number:.{_ENOUGH_DIGITS}g}")
+def _rounded(numbers: list[float], digits: int) -> list[float]:
+    """All numbers to so many digits, in one formatting call."""
+    return [float(text) for text in (f"%.{digits}g " * len(numbers) % tuple(numbers)).split()]
+
+
+def _as_float32(numbers: list[float]) -> tuple[float, ...]:
+    """What float32 makes of them; one that it cannot hold becomes infinite."""
+    held = [one if abs(one) < FLOAT32_LIMIT else math.inf for one in numbers]
+    return struct.unpack(f"<{len(held)}f", struct.pack(f"<{len(held)}f", *held))
