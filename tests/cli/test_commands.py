@@ -219,7 +219,7 @@ def test_serve_help_lists_every_setting_with_its_environment_twin() -> None:
         (GOOD.replace("Int64", "Integer"), "a.yaml:10"),
     ],
 )
-def test_serve_refuses_specs_it_cannot_use(tmp_path: Path, content, says):
+def test_serve_refuses_specs_it_cannot_use(tmp_path: Path, content: str | None, says: str) -> None:
     """A missing, empty or invalid directory of manifests is told with file and line; exit code 7."""
     directory = tmp_path / "specs"
     if content is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -196,7 +197,7 @@ def printed(*blocks: object) -> str:
 
 def test_records_of_several_ids_share_one_table() -> None:
     """Ids below each other; absent, null and default are told apart."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": "1", "status": "found", "source": "l1", "age_seconds": 2.0, "features": {"a": 1, "b": None}},
         {"id": "2", "status": "missing"},
     ]
@@ -217,7 +218,7 @@ def test_one_record_shows_its_features_below_each_other() -> None:
 
 def test_timelines_show_records_as_they_come() -> None:
     """A heading per id, records in the order of the answer, and a note where older ones exist."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "id": "7",
             "status": "found",
