@@ -39,12 +39,15 @@ def catalog_from_directory(
 def read_directory(directory: Path, *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
     """Read every manifest of a directory, problems included."""
     try:
-        files = sorted(
-            entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and not entry.is_dir()
-        )
+        files = manifest_files(directory)
     except OSError as error:
         return Manifests(problems=(_unreadable(directory, error),))
     return read_files(files, namespace=namespace)
+
+
+def manifest_files(directory: Path) -> list[Path]:
+    """List the manifests of a directory; a broken link is listed too, so that reading it complains."""
+    return sorted(entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and not entry.is_dir())
 
 
 def read_files(files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:

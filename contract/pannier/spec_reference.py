@@ -1,0 +1,129 @@
+"""The reference page of the FeatureGroup, generated from the same models and rules as the CRD.
+
+``python -m pannier.spec_reference > docs/reference/featuregroup.md``; a test compares the page with the
+models.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from pannier.cel import Rule, TransitionRule
+from pannier.crd import Schema, structural
+from pannier.policy import CachePolicy, TierPolicy
+from pannier.profiles import PROFILES
+from pannier.rules import RULES
+from pannier.spec import Spec
+from pannier.transitions import TRANSITIONS
+
+_INTRODUCTION: Final = """\
+# FeatureGroup
+
+`apiVersion: pannier.dev/v1alpha1`, `kind: FeatureGroup`, namespaced, `kubectl get fg`. The same file works
+with `kubectl apply`, with `pannier validate` and with `pannier serve --specs DIR`. This page is generated from
+`contract/pannier`, and a test compares it with the code.
+
+```yaml
+apiVersion: pannier.dev/v1alpha1
+kind: FeatureGroup
+metadata: {name: recent-user-clicks, namespace: reco}
+spec:
+  groupName: recent_user_clicks
+  key: {entity: user, sortKey: {type: Timestamp, unit: Milliseconds}}
+  features:
+  - {id: 0, name: article_id, type: String}
+  - {id: 1, name: session_id, type: String}
+  query: {defaultLimit: 30, maxLimit: 50}
+  retention: {seconds: 2592000, basis: EventTime}
+  cache: {profile: Hot, local: {hardTTLSeconds: 20}}
+  storage: {mode: Dedicated}
+```
+"""
+_PROFILES: Final = """\
+## Cache profiles
+
+A profile fills in what `spec.cache` leaves out; explicit fields win. What is then still unset follows the
+explicit hard TTLs: soft and negative TTLs never exceed the hard one, nor the local hard TTL the remote one. A
+figure that is written is never overruled: an unset hard TTL is lifted to an explicit soft TTL above it. Figures
+of a disabled tier hold once it is enabled. With `storage.mode: None` both tiers are disabled unless enabled
+explicitly.
+"""
+
+
+def reference_page() -> str:
+    """Build the page."""
+    parts = (
+        _INTRODUCTION,
+        "## Fields of `spec`\n",
+        *_table(("field", "type", "default", "meaning"), _field_rows(structural(Spec), "")),
+        "\n" + _PROFILES,
+        *_table(
+            (
+                "profile",
+                "L1 soft / hard / negative",
+                "L2 soft / hard / negative",
+                "L1 size",
+                "writes",
+                "stale",
+            ),
+            map(_profile_row, PROFILES.values()),
+        ),
+        "\n## Rules between fields\n",
+        "The API server refuses what breaks one of these, also while no operator runs.\n",
+        *_table(("where", "reason", "rule"), map(_rule_row, RULES)),
+        "\n## Rules of edits\n",
+        "Everything that is not named here may be edited live.\n",
+        *_table(("where", "reason", "rule"), map(_rule_row, TRANSITIONS)),
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, ("---",) * len(head), *rows):
+        yield "| " + " | ".join(cell.replace("|", "\\|").replace("<", "&lt;") for cell in row) + " |"
+
+
+def _field_rows(schema: Schema, path: str) -> Iterator[tuple[str, ...]]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        below = f"{path}{name}"
+        default = "required" if name in required else _code(field["default"]) if "default" in field else ""
+        yield f"`{below}`", _type(field), default, field.get("description", "")
+        yield from _field_rows(field, f"{below}.")
+        yield from _field_rows(field.get("items", {}), f"{below}[].")
+
+
+def _type(field: Schema) -> str:
+    if "enum" in field:
+        return ", ".join(map(_code, field["enum"]))
+    kind = field.get("type", "any JSON")
+    bounds = [(field.get(low), field.get(high)) for low, high in _BOUNDS if {low, high} & field.keys()]
+    return " ".join([kind, *(f"{'' if low is None else low}..{high}" for low, high in bounds)])
+
+
+_BOUNDS: Final = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+
+
+def _code(value: Any) -> str:
+    return f"`{value}`"
+
+
+def _profile_row(policy: CachePolicy) -> tuple[str, ...]:
+    size = f"{(policy.local.max_bytes or 0) // 1024**2} MiB"
+    stale = f"{policy.stale_if_error_seconds} s"
+    return policy.profile, _tier(policy.local), _tier(policy.remote), size, policy.write_policy, stale
+
+
+def _tier(tier: TierPolicy) -> str:
+    figures = f"{tier.soft_ttl_seconds} / {tier.hard_ttl_seconds} / {tier.negative_ttl_seconds} s"
+    return figures if tier.state == "Enabled" else f"disabled ({figures})"
+
+
+def _rule_row(rule: Rule | TransitionRule) -> tuple[str, ...]:
+    return f"`{'.'.join(filter(None, (rule.at, rule.field)))}`", rule.reason, rule.message
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference_page())
