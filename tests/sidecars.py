@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -106,8 +107,9 @@ class Client:
     async def _send(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> Answer:
         from yarl import URL  # noqa: PLC0415 - aiohttp's own URL type, needed for its ``encoded``
 
+        body = io.BytesIO(data) if data is not None else None
         async with self._session.request(
-            method, URL(url, encoded=True), data=data, headers=headers
+            method, URL(url, encoded=True), data=body, headers=headers
         ) as response:
             return Answer(response.status, response.headers, await response.read())
 

@@ -186,7 +186,9 @@ class ProblemRequestHandler(web.RequestHandler):
         del message
         if status == web.HTTPInternalServerError.status_code:
             return super().handle_error(request, status, exc)
-        document = problems.details([Problem("", "MalformedRequest", f"the request is not HTTP/1.1: {exc}")])
+        what = str(getattr(exc, "message", "")).split("\n", 1)[0].rstrip(":")
+        sentence = f"the request is not HTTP/1.1: {what}" if what else "the request is not HTTP/1.1"
+        document = problems.details([Problem("", "MalformedRequest", sentence)])
         response = web.Response(
             body=problems.encode(document), status=document.status, headers=_PROBLEM_HEADERS
         )
