@@ -22,7 +22,7 @@ _INTRODUCTION: Final = """\
 # FeatureGroup
 
 `apiVersion: pannier.dev/v1alpha1`, `kind: FeatureGroup`, namespaced, `kubectl get fg`. The same file works
-with `kubectl apply`, with `pannier validate` and with `pannier serve --specs DIR`. This page is generated from
+with `kubectl apply`, with `pannier validate` and with `pannier serve --specs DIR`. This page is made from
 `contract/pannier`, and a test compares it with the code.
 
 ```yaml
@@ -46,8 +46,8 @@ _PROFILES: Final = """\
 
 A profile fills in what `spec.cache` leaves out; explicit fields win. What is then still unset follows the
 explicit hard TTLs: soft and negative TTLs never exceed the hard one, nor the local hard TTL the remote one. A
-figure that is written is never overruled: an unset hard TTL is lifted to an explicit soft TTL above it. Figures
-of a disabled tier hold once it is enabled. With `storage.mode: None` both tiers are disabled unless enabled
+figure that is written is never overruled: an unset hard TTL is lifted to an explicit soft TTL above it.
+Figures of a disabled tier hold once it is enabled. With `storage.mode: None` both tiers are disabled unless enabled
 explicitly.
 """
 
