@@ -92,7 +92,10 @@ async def test_a_hit_answers_the_same_bytes_as_the_miss_before(client: Client) -
     for number in range(20):
         await click(client, "1", 1000 + number)
     await client.write({"group": "user_facts", "id": "1", "features": {"tags": ["b", "a"], "visits": BIG}})
-    asked = [{"group": "clicks", "ids": ["1", "x"], "limit": 7}, {"group": "user_facts", "ids": ["1"]}]
+    asked: list[dict[str, Any]] = [
+        {"group": "clicks", "ids": ["1", "x"], "limit": 7},
+        {"group": "user_facts", "ids": ["1"]},
+    ]
     answers = [(await client.read(*asked)).body for _ in range(4)]
     assert len(set(answers)) == 1
 
@@ -251,9 +254,9 @@ async def test_a_group_to_read_only_is_not_written(tmp_path: Path) -> None:
 async def test_large_bodies_with_expect_continue(client: Client) -> None:
     """A client that waits for 100 Continue gets it, and its body is read."""
     body = b'{"reads":[{"group":"user_facts","ids":["1"]}]}'
-    head = f"POST /v1/features/read HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST /v1/features/read HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
     reader, writer = await asyncio.open_connection(*client.sidecar.data.tcp_addresses[0])
-    writer.write(head.encode() + b"Connection: close\r\n\r\n")
+    writer.write(head.encode() + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(body)
     answer = await reader.read()
@@ -294,7 +297,7 @@ async def test_a_client_that_leaves_does_not_undo_its_write(client: Client) -> N
     writer.close()
     await writer.wait_closed()
     async with asyncio.timeout(5):
-        while not (await client.rows("user_facts", "gone"))[0]["status"] == "found":
+        while (await client.rows("user_facts", "gone"))[0]["status"] != "found":
             await client.send("POST", "/v1/features/invalidate", {"group": "user_facts", "ids": ["gone"]})
 
 
