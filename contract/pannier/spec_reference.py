@@ -45,10 +45,10 @@ _PROFILES: Final = """\
 ## Cache profiles
 
 A profile fills in what `spec.cache` leaves out; explicit fields win. What is then still unset follows the
-explicit hard TTLs: soft and negative TTLs never exceed the hard one, nor the local hard TTL the remote one. A
-figure that is written is never overruled: an unset hard TTL is lifted to an explicit soft TTL above it.
-Figures of a disabled tier hold once it is enabled. With `storage.mode: None` both tiers are disabled unless enabled
-explicitly.
+explicit hard TTLs: soft and negative TTLs never exceed the hard one, nor the local hard TTL the remote one.
+A figure that is written is never overruled: an unset hard TTL is lifted to an explicit soft TTL above it.
+Figures of a disabled tier hold once it is enabled. With `storage.mode: None` both tiers are disabled unless
+enabled explicitly.
 """
 
 
