@@ -17,6 +17,8 @@ from pannier_cli.bench.binaries import find_program
 from pannier_cli.failures import CommandFailed
 
 CONNECTIONS: Final = 32
+TIMEOUT_SECONDS: Final = 60
+"""wrk counts slower answers as errors; its own 2 s are too few for a server that is saturated."""
 SCRIPT: Final = r"""
 local bodies, count, turn = {}, 0, 0
 function init(args)
@@ -79,12 +81,13 @@ def parse(output: str) -> WrkRun:
 
 
 def run(
-    url: str, bodies: Path, *, seconds: float, cores: frozenset[int] | None, connections: int = CONNECTIONS
+    url: str, bodies: Path, *, seconds: int, cores: frozenset[int] | None, connections: int = CONNECTIONS
 ) -> WrkRun:
     """Send the bodies (one per line of the file) in turn, as fast as answers come."""
     script = bodies.with_suffix(".lua")
     script.write_text(SCRIPT)
-    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds:g}s"]
+    options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
+    options += ["--timeout", f"{TIMEOUT_SECONDS}s"]
     command = [find_program("wrk"), *options, "--script", str(script), url, "--", str(bodies)]
     return parse(_output(command, cores))
 
