@@ -8,12 +8,24 @@ that is not there) makes the answer None, and the request takes the long way thr
 
 from __future__ import annotations
 
-from pannier_sidecar.api.read_requests import MAX_IDS_PER_READ, MAX_READS, MAX_ROWS, Read, ReadRequest
+from collections.abc import Callable
+
+from pannier_sidecar.api.read_requests import (
+    MAX_IDS_PER_READ,
+    MAX_READS,
+    MAX_ROWS,
+    Read,
+    ReadRequest,
+    is_timeout,
+)
 from pannier_sidecar.metrics import GroupCounters, Metrics
+from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import MAX_SHAPES, ReadShape, ShapeMemo
 from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
 
+LookAgain = Callable[[GroupPlan, str, int], LocalEntry | None]
+"""Looks at an entry whose time to be looked at has come; None = it cannot be served."""
 _Question = tuple[str, tuple[str, ...] | None, int | None]
 
 
@@ -32,9 +44,10 @@ class _HotRead:
 class HotRows:
     """Answers requests from L1 alone."""
 
-    def __init__(self, l1: L1Cache, metrics: Metrics) -> None:
+    def __init__(self, l1: L1Cache, metrics: Metrics, look_again: LookAgain) -> None:
         self._l1 = l1
         self._metrics = metrics
+        self._look_again = look_again
         self._reads: dict[_Question, _HotRead] = {}
 
     def forget(self) -> None:
@@ -44,7 +57,7 @@ class HotRows:
     def answer(self, request: ReadRequest, shapes: ShapeMemo, now_us: int) -> bytes | None:
         """The body of the answer; None = something needs a second look."""
         reads = request.reads
-        if request.explain or request.timeout_ms is not None or not 0 < len(reads) <= MAX_READS:
+        if request.explain or not 0 < len(reads) <= MAX_READS or not is_timeout(request.timeout_ms):
             return None
         parts: list[bytes] = []
         done: list[tuple[_HotRead, int, int, int]] = []
@@ -55,7 +68,7 @@ class HotRows:
             if hot is None:
                 return None
             before = len(parts)
-            last, negatives = _rows(hot, read.ids, now_us, parts)
+            last, negatives = _rows(hot, read.ids, now_us, parts, self._look_again)
             if last is None:
                 return None
             parts[before] = hot.head + parts[before]
@@ -83,9 +96,12 @@ class HotRows:
 
 
 def _rows(
-    hot: _HotRead, ids: tuple[str, ...], now_us: int, parts: list[bytes]
+    hot: _HotRead, ids: tuple[str, ...], now_us: int, parts: list[bytes], look_again: LookAgain
 ) -> tuple[LocalEntry | None, int]:
-    """Append the rows of one read; gives its last entry and how many were negative, or None at a snag."""
+    """Append the rows of one read; gives its last entry and how many were negative, or None at a snag.
+
+    One loop in one function, since a call per row would cost as much as the rest of it.
+    """
     shape = hot.shape
     plan, is_default = shape.plan, shape.is_default
     get, append = hot.entries.get, parts.append
@@ -94,15 +110,20 @@ def _rows(
         return None, 0
     for row_id in ids:
         entry = get(row_id)
-        if entry is None or entry.plan is not plan or now_us >= entry.check_at_us:
+        if entry is None or entry.plan is not plan:
             return None, 0
+        if now_us >= entry.check_at_us:
+            entry = look_again(plan, row_id, now_us)
+            if entry is None:
+                return None, 0
+        else:
+            entry.reads += 1
         if is_default:
             append(entry.row)
         elif entry.shape is shape:
             append(entry.shape_row)
         else:
             return None, 0
-        entry.reads += 1
         negatives += entry.negative
     return entry, negatives
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -54,11 +54,12 @@ class Loader:
         """Start or join the loads of these keys."""
         return self._keys.join(keys, self._load)
 
-    def refresh(self, key: RowKey, kind: Literal["early", "soft"]) -> None:
-        """Renew what L1 holds of a key in the background, unless a load of it is under way."""
-        if not self._keys.is_flying(key):
-            self._metrics.refresh(key.plan.name, kind)
-            self._keys.join([key], self._refresh)
+    def refresh(self, due: Mapping[RowKey, Freshness]) -> None:
+        """Renew what L1 holds of these keys in the background, unless a load of them is under way."""
+        new = [key for key in due if not self._keys.is_flying(key)]
+        for key in new:
+            self._metrics.refresh(key.plan.name, _kind(due[key]))
+        self._keys.join(new, self._refresh)
 
     def load_ranges(
         self, queries: Sequence[TimelineQuery]
@@ -97,7 +98,7 @@ class Loader:
             land(known.key, loaded)
             if found is not Freshness.FRESH:
                 due.append(known.key)
-                self._metrics.refresh(known.key.plan.name, "early" if found is Freshness.EARLY else "soft")
+                self._metrics.refresh(known.key.plan.name, _kind(found))
         self._keys.join(due, self._reload)
         await self._load_l3(below, land)
 
@@ -196,6 +197,10 @@ class Loader:
 
     def __repr__(self) -> str:
         return f"<Loader {self._keys!r}, ranges {self._ranges!r}>"
+
+
+def _kind(found: Freshness) -> Literal["early", "soft"]:
+    return "early" if found is Freshness.EARLY else "soft"
 
 
 def _crashed(reason: BaseException | None) -> Loaded:

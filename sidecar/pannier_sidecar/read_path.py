@@ -16,7 +16,14 @@ import msgspec
 from pannier.errors import Problem
 from pannier_sidecar.answers import Answers, Options, range_query
 from pannier_sidecar.api import problems
-from pannier_sidecar.api.read_requests import MAX_READS, MAX_ROWS, MAX_TIMEOUT_MS, Read, ReadRequest
+from pannier_sidecar.api.read_requests import (
+    MAX_READS,
+    MAX_ROWS,
+    MAX_TIMEOUT_MS,
+    Read,
+    ReadRequest,
+    is_timeout,
+)
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.errors import TierTimeout
@@ -24,10 +31,11 @@ from pannier_sidecar.hot_rows import HotRows
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.loader import Loader
 from pannier_sidecar.metrics import Metrics
-from pannier_sidecar.plan import ReadPlan
+from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ResolvedRead, ShapeMemo, resolve
 from pannier_sidecar.render import int64_as_string
 from pannier_sidecar.row import RowKey, TimelineQuery
+from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
 
 K = TypeVar("K")
@@ -57,11 +65,14 @@ class ReadPath:
         self._timeout_seconds = timeout_seconds
         self._answers = Answers(l1, metrics)
         self._memo: ShapeMemo | None = None
-        self._hot = HotRows(l1, metrics)
+        self._hot = HotRows(l1, metrics, self._look_again)
+        self._due: dict[RowKey, Freshness] = {}
 
     def answer_from_l1(self, request: ReadRequest, plan: ReadPlan) -> bytes | None:
         """The body of a 200, if L1 alone can answer every row without looking twice; None = use `read`."""
-        return self._hot.answer(request, self._shapes(plan), self._clock.now_us())
+        body = self._hot.answer(request, self._shapes(plan), self._clock.now_us())
+        self._refresh_due()
+        return body
 
     async def read(self, request: ReadRequest, plan: ReadPlan, *, int64_strings: bool = False) -> ReadAnswer:
         """Answer a request; never raises for what tiers do."""
@@ -104,6 +115,7 @@ class ReadPath:
         """What every key of the request is answered from."""
         served: dict[RowKey, Loaded] = {}
         missing = self._ask_l1(reads, watch.start_us, served)
+        self._refresh_due()
         watch.lap("l1")
         if not missing:
             return served
@@ -116,11 +128,10 @@ class ReadPath:
     def _ask_l1(
         self, reads: Sequence[ResolvedRead], now_us: int, served: dict[RowKey, Loaded]
     ) -> list[RowKey]:
-        """Serve what L1 holds and start refreshes that are due; gives what has to be loaded."""
+        """Serve what L1 holds; gives what has to be loaded."""
         missing: dict[RowKey, None] = {}
         for read in reads:
             plan = read.shape.plan
-            load_us = self._loader.load_us(plan.name)
             for row_id in read.ids:
                 key = RowKey(plan, row_id)
                 if key in served or key in missing:
@@ -128,23 +139,34 @@ class ReadPath:
                 if plan.group.storage_mode == "None":
                     served[key] = Loaded(None, "l3")
                     continue
-                found = None if plan.is_strong else self._from_l1(key, now_us, load_us)
+                found = None if plan.is_strong else self._from_l1(key, now_us)
                 if found is None:
                     missing[key] = None
                 else:
                     served[key] = found
         return list(missing)
 
-    def _from_l1(self, key: RowKey, now_us: int, load_us: float) -> Loaded | None:
-        entry, found = self._l1.look(key.plan, key.id, now_us, load_us)
+    def _from_l1(self, key: RowKey, now_us: int) -> Loaded | None:
+        entry, found = self._l1.look(key.plan, key.id, now_us, self._loader.load_us(key.plan.name))
         if entry is None or not entry.row:
             return None
         if found is Freshness.EXPIRED:
             is_waiting = now_us < entry.retry_at_us and now_us < entry.stale_until_us and not entry.negative
             return Loaded(entry, "l1", stale=True) if is_waiting else None
         if found is not Freshness.FRESH:
-            self._loader.refresh(key, "early" if found is Freshness.EARLY else "soft")
+            self._due[key] = found
         return Loaded(entry, "l1")
+
+    def _look_again(self, plan: GroupPlan, row_id: str, now_us: int) -> LocalEntry | None:
+        """Look at an entry for the hot path: only what is served unmarked may go on there."""
+        found = None if plan.is_strong else self._from_l1(RowKey(plan, row_id), now_us)
+        return None if found is None or found.stale else found.entry
+
+    def _refresh_due(self) -> None:
+        """Start the refreshes that were found due, all keys of a request as one load."""
+        if self._due:
+            due, self._due = self._due, {}
+            self._loader.refresh(due)
 
     def _late(self, key: RowKey) -> Loaded:
         """Answer stale if that is allowed, else unknown: the budget is used up. The load goes on."""
@@ -233,7 +255,7 @@ def _request_fault(request: ReadRequest) -> Problem | None:
         return Problem(
             "reads", "TooManyRows", f"ask for {rows} rows; at most {MAX_ROWS} are answered at once"
         )
-    if request.timeout_ms is not None and not 0 < request.timeout_ms <= MAX_TIMEOUT_MS:
+    if not is_timeout(request.timeout_ms):
         return Problem(
             "timeout_ms", "OutOfRange", f"is {request.timeout_ms}; it must be 1 to {MAX_TIMEOUT_MS}"
         )

@@ -40,3 +40,8 @@ class ReadRequest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=T
 
 read_decoder: Final = msgspec.json.Decoder(ReadRequest)
 """Decode a body; raises `msgspec.DecodeError` (no JSON) or `msgspec.ValidationError` (wrong shape)."""
+
+
+def is_timeout(timeout_ms: int | None) -> bool:
+    """Whether a request may ask for this budget; None = the sidecar's own."""
+    return timeout_ms is None or 0 < timeout_ms <= MAX_TIMEOUT_MS

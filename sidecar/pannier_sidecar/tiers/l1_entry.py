@@ -7,12 +7,13 @@ look (a deadline, another plan, an expired row) has ``check_at_us`` in the past 
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Final
 
 import msgspec
 
-from pannier_sidecar.entry.freshness import Deadlines, deadlines, earliest
+from pannier_sidecar.entry.freshness import Deadlines, deadlines, earliest, early_window_us
 from pannier_sidecar.entry.record import Record
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.packs import Pack, RecordPack
@@ -48,6 +49,8 @@ class LocalEntry(msgspec.Struct, gc=False):
     reads: int = 0
     swept_reads: int = -1
     """``reads`` when the hand of the clock last passed; -1 gives an entry its first second chance."""
+    early_us: int = 0
+    """When the next read refreshes early; drawn at the first look, by the read rate. 0 = not yet."""
     retry_at_us: int = 0
     """No refresh before this: the last one failed."""
     shape: ReadShape | None = None
@@ -135,6 +138,29 @@ def first_look_us(plan: GroupPlan, pack: Pack, taken_at_us: int, due: Deadlines)
     is_early = plan.policy.early_expiration_factor > 0
     first_us = (taken_at_us + due.soft_us) // 2 if is_early else due.soft_us
     return earliest(first_us, pack.valid_until_us) or LOOK_NOW
+
+
+def early_refresh_us(entry: LocalEntry, now_us: int, load_us: float, draw: float) -> int:
+    """When an entry is refreshed early, drawn once instead of at every read; at the latest its soft deadline.
+
+    The rule of `pannier_sidecar.entry.freshness.judge`, under which a read that comes x before the soft
+    deadline refreshes with the probability exp(-x/w), has for reads at the rate r a first success whose
+    hazard sums up to r * w * exp(-x/w). Setting that to a draw from the exponential distribution gives x, so
+    that hits in between cost one comparison and no dice.
+    """
+    elapsed_us = max(now_us - entry.taken_at_us, 1)
+    reads_per_us = entry.reads / elapsed_us
+    window_us = early_window_us(
+        entry.plan.policy.early_expiration_factor,
+        reads_per_second=reads_per_us * 1_000_000,
+        load_us=load_us,
+        soft_ttl_us=entry.soft_us - entry.taken_at_us,
+    )
+    expected_reads = reads_per_us * window_us
+    sum_of_hazards = -math.log1p(-draw)
+    if expected_reads <= sum_of_hazards or sum_of_hazards <= 0:
+        return entry.soft_us
+    return max(now_us, entry.soft_us - int(window_us * math.log(expected_reads / sum_of_hazards)))
 
 
 def holds_same_rows(old: GroupPlan, new: GroupPlan) -> bool:

@@ -25,6 +25,7 @@ from pannier_sidecar.tiers.l1_entry import (
     BYTES_OBJECT,
     LOOK_NOW,
     LocalEntry,
+    early_refresh_us,
     first_look_us,
     holds_same_rows,
     local_deadlines,
@@ -127,23 +128,18 @@ class L1Cache:
         if entry is None:
             return None, Freshness.EXPIRED
         entry.reads += 1
-        policy = plan.policy
-        elapsed_us = max(now_us - entry.taken_at_us, 1)
-        window_us = freshness.early_window_us(
-            policy.early_expiration_factor,
-            reads_per_second=entry.reads * 1_000_000 / elapsed_us,
-            load_us=load_us,
-            soft_ttl_us=entry.soft_us - entry.taken_at_us,
-        )
-        found = freshness.judge(now_us, entry.due, window_us, self._dice)
-        if found is Freshness.FRESH and entry.row:
-            next_us = freshness.check_at_us(entry.due, window_us) if window_us else entry.soft_us
-            entry.check_at_us = (
-                freshness.earliest(max(next_us, now_us), entry.pack.valid_until_us) or LOOK_NOW
-            )
-        elif now_us < entry.retry_at_us and found is not Freshness.EXPIRED:
+        if now_us < entry.check_at_us:
             return entry, Freshness.FRESH
-        return entry, found
+        if now_us >= entry.hard_us or not entry.row:
+            return entry, Freshness.EXPIRED
+        if now_us < entry.retry_at_us:
+            return entry, Freshness.FRESH
+        if now_us >= entry.soft_us:
+            return entry, Freshness.SOFT
+        if not entry.early_us:
+            entry.early_us = early_refresh_us(entry, now_us, load_us, self._dice())
+            entry.check_at_us = freshness.earliest(entry.early_us, entry.pack.valid_until_us) or LOOK_NOW
+        return entry, Freshness.EARLY if now_us >= entry.early_us else Freshness.FRESH
 
     def held(self, plan: GroupPlan, row_id: str, now_us: int) -> LocalEntry | None:
         """What is held of an id that is true under this plan, at any age, expired rows taken out."""
