@@ -7,7 +7,7 @@ entries), retries of whole calls (`dynamodb_client`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from pannier.keys import FENCE_SORT_KEY, partition_key
@@ -38,21 +38,21 @@ class DynamoDBReads:
     async def rows(
         self, keys: Sequence[RowKey], sort_key: str, *, strong: bool, deadline: float
     ) -> list[Row | TierError | None]:
-        """The row at ``sort_key`` of each id; an id asked for twice is read once."""
-        plans: dict[Address, GroupPlan] = {}
-        addresses = [(key.plan.table or "", partition_key(key.plan.name, key.id)) for key in keys]
-        for key, address in zip(keys, addresses, strict=True):
-            plans.setdefault(address, key.plan)
+        """The row at ``sort_key`` of each id, in the order asked; an id asked for twice is read once."""
+        found = await self._by_address(keys, sort_key, strong=strong, deadline=deadline)
+        return [found[_address(key)] for key in keys]
+
+    async def _by_address(
+        self, keys: Iterable[RowKey | TimelineQuery], sort_key: str, *, strong: bool, deadline: float
+    ) -> dict[Address, Row | TierError | None]:
+        plans = {_address(key): key.plan for key in keys}
         ordered = sorted(plans)  # by table, so that few chunks span two
         chunks = [ordered[at : at + KEYS_PER_CALL] for at in range(0, len(ordered), KEYS_PER_CALL)]
-        found: dict[Address, Item | TierError] = {}
         answers = await asyncio.gather(
             *(self._chunk(chunk, sort_key, strong=strong, deadline=deadline) for chunk in chunks)
         )
-        for answer in answers:
-            found |= answer
-        rows = {address: self._row(plan, found.get(address)) for address, plan in plans.items()}
-        return [rows[address] for address in addresses]
+        found = {address: item for answer in answers for address, item in answer.items()}
+        return {address: self._row(plan, found.get(address)) for address, plan in plans.items()}
 
     def _row(self, plan: GroupPlan, found: Item | TierError | None) -> Row | TierError | None:
         if found is None or isinstance(found, TierError):
@@ -98,30 +98,49 @@ class DynamoDBReads:
             attempt += 1
         return found
 
-    async def page(
+    async def pages(
+        self, queries: Sequence[TimelineQuery], *, strong: bool, deadline: float, now_us: int
+    ) -> list[TimelinePage | TierError]:
+        """A page for each query; the fences that their ranges leave out are fetched beside, together."""
+        ranged = [query for query in queries if query.high < FENCE_SORT_KEY]
+        async with asyncio.TaskGroup() as tasks:
+            fences = tasks.create_task(
+                self._by_address(ranged, FENCE_SORT_KEY, strong=strong, deadline=deadline)
+            )
+            pages = [
+                tasks.create_task(
+                    self._page(
+                        Newest(query, now_us),
+                        query,
+                        fences if query.high < FENCE_SORT_KEY else None,
+                        strong=strong,
+                        deadline=deadline,
+                    )
+                )
+                for query in queries
+            ]
+        return [page.result() for page in pages]
+
+    async def _page(
         self,
+        newest: Newest,
         query: TimelineQuery,
-        beside: Awaitable[Row | TierError | None] | None,
+        beside: Awaitable[Mapping[Address, Row | TierError | None]] | None,
         *,
         strong: bool,
         deadline: float,
-        now_us: int,
     ) -> TimelinePage | TierError:
-        """The newest live rows of one id. ``beside``: the fence, where the range ends below it."""
-        newest = Newest(query, now_us)
+        """The newest live rows of one id. ``beside``: its fence, where the range ends below it."""
         start: Mapping[str, AttributeValue] | None = None
         while True:
+            # one more than missing shows whether the range goes on, one is the fence
+            asked = _query(query, newest.missing + 2, start, strong=strong)
             try:
-                answer = await self._client.call(
-                    # one more than missing shows whether the range goes on, one is the fence
-                    "query",
-                    deadline,
-                    **_query(query, newest.missing + 2, start, strong=strong),
-                )
+                answer = await self._client.call("query", deadline, **asked)
             except CallFailed as failure:
                 return failure.error
             if beside is not None:
-                fence = await beside
+                fence = (await beside)[_address(query)]
                 if isinstance(fence, TierError):
                     return fence
                 newest.take_fence(fence)
@@ -143,32 +162,12 @@ class DynamoDBReads:
                 newest.take(row)
         return 0
 
-    async def pages(
-        self, queries: Sequence[TimelineQuery], *, strong: bool, deadline: float, now_us: int
-    ) -> list[TimelinePage | TierError]:
-        """A page for each query; the fences that their ranges leave out are fetched beside, together."""
-        ranged = [query for query in queries if query.high < FENCE_SORT_KEY]
-        async with asyncio.TaskGroup() as tasks:
-            fences = tasks.create_task(
-                self.rows(
-                    [RowKey(query.plan, query.id) for query in ranged],
-                    FENCE_SORT_KEY,
-                    strong=strong,
-                    deadline=deadline,
-                )
-            )
+    def __repr__(self) -> str:
+        return f"<DynamoDBReads {self._client!r}>"
 
-            async def fence_of(position: int) -> Row | TierError | None:
-                return (await fences)[position]
 
-            beside = {id(query): fence_of(position) for position, query in enumerate(ranged)}
-            pages = [
-                tasks.create_task(
-                    self.page(query, beside.get(id(query)), strong=strong, deadline=deadline, now_us=now_us)
-                )
-                for query in queries
-            ]
-        return [page.result() for page in pages]
+def _address(key: RowKey | TimelineQuery) -> Address:
+    return key.plan.table or "", partition_key(key.plan.name, key.id)
 
 
 def _query(
