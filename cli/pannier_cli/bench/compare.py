@@ -26,6 +26,7 @@ from pannier_cli.failures import CommandFailed
 
 Tell = Callable[[str], None]
 FEAST_STRETCH = 3
+WARMUP_SECONDS = 2
 _WRITES_PER_REQUEST = 500
 
 
@@ -136,6 +137,8 @@ def _measure(subject: Subject, scenario: Scenario, plan: Plan, directory: Path) 
     bodies = directory / f"{subject.child.name}-{scenario.name}.jsonl"
     bodies.write_bytes(b"\n".join(subject.bodies(scenario)) + b"\n")
     url = subject.child.url + subject.path(scenario)
+    # what lay idle while the others ran is fresh again after this
+    wrk.run(url, bodies, seconds=WARMUP_SECONDS, cores=plan.load_cores)
     cpu_before = subject.child.cpu_seconds()
     run = wrk.run(url, bodies, seconds=plan.seconds * subject.stretch, cores=plan.load_cores)
     cpu_seconds = subject.child.cpu_seconds() - cpu_before
@@ -214,6 +217,7 @@ def _feast_bodies(scenario: Scenario) -> list[bytes]:
 def configuration(plan: Plan) -> dict[str, Any]:
     """Say what was measured how, for the record."""
     return {
+        "warm-up": f"{WARMUP_SECONDS} s of the same load before each run",
         "load": f"wrk, 1 thread, {wrk.CONNECTIONS} connections, {plan.seconds} s per run "
         f"({plan.seconds * FEAST_STRETCH} s for Feast)",
         "rounds": f"{plan.rounds}, interleaved; medians of each figure",
