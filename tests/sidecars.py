@@ -18,6 +18,7 @@ import aiohttp
 import yaml
 
 from pannier_sidecar.app import Sidecar, build
+from pannier_sidecar.clock import Clock
 from pannier_sidecar.settings import load
 
 RECORDS: dict[str, Any] = {
@@ -139,7 +140,7 @@ class Client:
 
 @contextlib.asynccontextmanager
 async def a_sidecar(
-    directory: Path, *manifests: dict[str, Any], **flags: str | bool | None
+    directory: Path, *manifests: dict[str, Any], clock: Clock | None = None, **flags: str | bool | None
 ) -> AsyncIterator[Client]:
     """Run a sidecar on the embedded store (unless flags say otherwise) and free ports."""
     specs = directory / "specs"
@@ -154,10 +155,13 @@ async def a_sidecar(
             "data_dir": str(directory / "data"),
             "store": "embedded",
             "create_tables": True,
-            "drain_seconds": "2",
+            "drain_seconds": "0",
             **flags,
         },
         {},
     )
-    async with build(settings) as sidecar, aiohttp.ClientSession(auto_decompress=False) as session:
+    async with (
+        build(settings, clock=clock) as sidecar,
+        aiohttp.ClientSession(auto_decompress=False) as session,
+    ):
         yield Client(sidecar, session)

@@ -92,7 +92,8 @@ _ROW: Final[Schema] = {
     "source": {"enum": ["l1", "l2", "l3", "on_demand"], "description": "With explain: the tier."},
     "age_seconds": {"type": "number", "minimum": 0, "description": "With explain: since L3 said so."},
     "event_time": {"type": "string", "format": "date-time", "description": "With explain."},
-    "reason": {"type": "string", "description": "Why the row is unknown."},
+    "reason": {"type": "string", "description": "Why the row is unknown, in one word."},
+    "message": {"type": "string", "description": "Why the row is unknown, in a sentence."},
 }
 _RANGE: Final[Schema] = {
     "description": "The lower bound that was used, where the group's maxLookbackSeconds clamped it.",
