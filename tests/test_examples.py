@@ -141,9 +141,11 @@ def test_parse_reads_na_as_missing() -> None:
     assert list(dataset.parse(["a,b", "NA,1"])) == [{"a": "", "b": "1"}]
 
 
-@pytest.mark.parametrize(("text", "months"), [("3", [3]), ("11-12", [11, 12]), ("all", list(range(1, 13)))])
+@pytest.mark.parametrize(
+    ("text", "months"), [("3", [3]), ("11-12", [11, 12]), ("all", list(range(1, 13))), ("none", [])]
+)
 def test_months_are_given_as_people_write_them(text: str, months: list[int]) -> None:
-    """One month, a range, or all."""
+    """One month, a range, all, or none but the facts and the weather."""
     assert month_range(text) == months
 
 

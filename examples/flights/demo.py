@@ -22,10 +22,12 @@ from typing import Any
 
 import click
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from examples.flights.load import Journal, load, month_range
+from examples.flights.questions import QUESTIONS, Question
 
 SPECS = Path(__file__).parent
 SOME_MONTHS = "11-12"
@@ -34,26 +36,6 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 20
-
-QUESTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("Last 3 flights of plane N328AA", {"group": "recent_flights_of_plane", "ids": ["N328AA"], "limit": 3}),
-    ("Last 3 departures from JFK", {"group": "recent_departures_of_airport", "ids": ["JFK"], "limit": 3}),
-    ("Facts of plane N328AA", {"group": "plane_facts", "ids": ["N328AA"]}),
-    (
-        "Noon's weather at LGA on Christmas",
-        {
-            "group": "airport_hourly_weather",
-            "ids": ["LGA"],
-            "since": "2013-12-25T17:00:00Z",
-            "until": "2013-12-25T17:00:00Z",
-        },
-    ),
-    (
-        "Delays of EWR by month",
-        {"group": "airport_profile", "ids": ["EWR"], "features": ["monthly_delay_minutes"]},
-    ),
-    ("A plane nobody knows", {"group": "plane_facts", "ids": ["N0"]}),
-)
 
 
 class DemoFailed(click.ClickException):
@@ -152,63 +134,35 @@ def request(where: str, method: str, path: str, body: Any = None) -> tuple[int, 
 
 
 def show_answers(http_address: str, console: Console) -> None:
-    """Ask each question twice: the second time the caches may answer."""
-    table = Table(
-        "question", "answer", "asked first", "and again", title="Some answers", title_justify="left"
-    )
-    for question, read in QUESTIONS:
-        first, first_ms = ask(http_address, read)
-        again, again_ms = ask(http_address, read)
-        table.add_row(
-            question,
-            described(first),
-            f"{source(first)} {first_ms:.1f} ms",
-            f"{source(again)} {again_ms:.1f} ms",
-        )
+    """Ask each question twice: the second time the sidecar's memory may answer."""
+    table = Table("question", "answer", "first from", "then from", box=box.SIMPLE_HEAD, pad_edge=False)
+    for question in QUESTIONS:
+        (row, first), (_, then) = ask(http_address, question.read), ask(http_address, question.read)
+        table.add_row(question.text, said(row, question), first, then)
     console.print(table)
     console.print(
-        "Where an answer came from: l1 = the sidecar's memory, l2 = Redis (none here), l3 = the store. "
-        "Times are of a whole HTTP request on a new connection.",
-        style="dim",
+        "l1 is the sidecar's memory, l3 the store, l2 would be Redis. The manifests in examples/flights say "
+        "which group may be cached where. Times are of a whole request on a new connection."
     )
 
 
-def ask(http_address: str, read: dict[str, Any]) -> tuple[dict[str, Any], float]:
-    """The only row of a read, and how long it took in milliseconds."""
+def ask(http_address: str, read: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The only row of a read; which tier answered, and how long the request took."""
     started = time.perf_counter()
     status, body = request(http_address, "POST", "/v1/features/read", {"reads": [read], "explain": True})
     milliseconds = (time.perf_counter() - started) * 1000
     if status != http.HTTPStatus.OK:
         raise DemoFailed(f"the sidecar refused {read}: {body.decode(errors='replace')}")
     row: dict[str, Any] = msgspec.json.decode(body)["results"][0]["rows"][0]
-    return row, milliseconds
+    return row, f"{row['source']} {milliseconds:5.1f} ms"
 
 
-def source(row: dict[str, Any]) -> str:
-    """The tier that answered."""
-    return str(row.get("source", "?"))
-
-
-def described(row: dict[str, Any]) -> str:
-    """A row in a few words."""
+def said(row: dict[str, Any], question: Question) -> str:
+    """A row in words; what is not found says so by its status."""
     if row["status"] != "found":
         return f"[yellow]{row['status']}[/]"
-    if "records" not in row:
-        return shortened(row["features"])
-    return "\n".join(shortened(record["features"]) for record in row["records"]) or "nothing in this range"
-
-
-def shortened(features: dict[str, Any], limit: int = 5) -> str:
-    """The first few features with their values."""
-    shown = [f"[dim]{name}[/] {brief(value)}" for name, value in list(features.items())[:limit]]
-    return "  ".join(shown) + (" ..." if len(features) > limit else "")
-
-
-def brief(value: Any) -> str:
-    """One value; long arrays cut."""
-    if isinstance(value, list):
-        return ", ".join(f"{item:.0f}" if isinstance(item, float) else str(item) for item in value[:12])
-    return "null" if value is None else str(value)
+    records = row.get("records", [row])
+    return "\n".join(question.say(record["features"]) for record in records) or "nothing in this range"
 
 
 def show_commands(http_address: str, admin_address: str, console: Console) -> None:
@@ -252,7 +206,7 @@ def demonstrate(
 @click.command()
 @click.option("--http", "http_address", default="127.0.0.1:8470", show_default=True, help="Data port.")
 @click.option("--admin", "admin_address", default="127.0.0.1:8471", show_default=True, help="Admin port.")
-@click.option("--flights", default="some", show_default=True, help="some, all, or months such as 3 or 5-8.")
+@click.option("--flights", default="some", show_default=True, help="some, all, none, or months such as 5-8.")
 @click.option(
     "--data", default=Path(".data/flights"), type=click.Path(path_type=Path), help="Where rows are kept."
 )
@@ -267,9 +221,7 @@ def main(http_address: str, admin_address: str, flights: str, data: Path) -> Non
     check_free(http_address, "HTTP")
     check_free(admin_address, "ADMIN")
     if flights == "some":
-        console.print(
-            f"Loading flights of months {SOME_MONTHS} only; `make run FLIGHTS=all` loads the whole year."
-        )
+        console.print(f"Loading months {SOME_MONTHS} of 2013; `make run FLIGHTS=all` loads the whole year.")
     try:
         demonstrate(http_address, admin_address, months, data, console)
     except KeyboardInterrupt:

@@ -228,19 +228,19 @@ async def load(url: str, months: Sequence[int], journal: Journal | None, console
 
 
 def month_range(text: str) -> list[int]:
-    """``11-12``, ``3`` or ``all`` as months; raises ValueError."""
-    if text == "all":
-        return list(MONTHS)
+    """``11-12``, ``3``, ``all`` or ``none`` (only what is no flight) as months; raises ValueError."""
+    if text in {"all", "none"}:
+        return list(MONTHS) if text == "all" else []
     first, _, last = text.partition("-")
     months = list(range(int(first), int(last or first) + 1))
     if not months or not set(months) <= set(MONTHS):
-        raise ValueError(f"{text!r} are no months of a year; give for example 3, 11-12 or all")
+        raise ValueError(f"{text!r} are no months of a year; give for example 3, 11-12, all or none")
     return months
 
 
 @click.command()
 @click.option("--url", default="http://127.0.0.1:8470", show_default=True, help="The sidecar's data port.")
-@click.option("--months", default="all", show_default=True, help="Which flights: 3, 11-12 or all.")
+@click.option("--months", default="all", show_default=True, help="Which flights: 3, 11-12, all or none.")
 @click.option(
     "--journal", type=click.Path(path_type=Path), help="File that remembers the parts already loaded."
 )
