@@ -281,6 +281,13 @@ def test_a_marker_in_the_way_asks_for_a_load() -> None:
     assert floor(reached) == 0
 
 
+def test_the_floor_is_the_highest_revision_not_held() -> None:
+    """A load has to reach all of them."""
+    markers = [marker_from_row(a_row(second, NOW_US + second), now_us=NOW_US) for second in (3, 5, 4)]
+    entry = merge(merge(markers[0], markers[1], ROOM), merge(markers[2], a_look(a_row(9)), ROOM), ROOM)
+    assert floor(entry) == NOW_US + 5
+
+
 def test_a_marker_leaves_open_whether_the_id_exists() -> None:
     """Where nothing else is live, only a load can tell."""
     entry = merge(a_look(), marker_from_row(a_row(3, NOW_US), now_us=NOW_US), ROOM)
