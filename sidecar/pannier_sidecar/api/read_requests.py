@@ -1,4 +1,4 @@
-"""The body of a read request, decoded once. What a read means for its group is decided by `pannier_sidecar.read_shape`."""
+"""The body of a read request, decoded once; what it means for a group is `pannier_sidecar.read_shape`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,261 @@
+"""One serving core on the embedded store, with a clock to move and a store to watch, hold and break.
+
+Everything is real but the wall clock, the dice and the moment at which L3 answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+from tests.builders import a_catalog
+
+from pannier.catalog import CatalogGroup
+from pannier_sidecar.api.read_requests import read_decoder
+from pannier_sidecar.api.write_batch import take_in
+from pannier_sidecar.arrivals import Arrivals
+from pannier_sidecar.backfill import L2Writer
+from pannier_sidecar.clock import ManualClock
+from pannier_sidecar.errors import TierError, TierUnavailable
+from pannier_sidecar.l3_reads import L3Reads
+from pannier_sidecar.loader import Loader
+from pannier_sidecar.metrics import GroupCounters, Metrics
+from pannier_sidecar.plan import GroupPlan, ReadPlan
+from pannier_sidecar.read_path import ReadAnswer, ReadPath
+from pannier_sidecar.recent_writes import RecentWrites
+from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
+from pannier_sidecar.tiers.l1_local import L1Cache
+from pannier_sidecar.tiers.l2_redis import RedisTier
+from pannier_sidecar.tiers.l3 import Store
+from pannier_sidecar.tiers.l3_embedded import EmbeddedStore
+from pannier_sidecar.write_path import WritePath, WriteResult
+
+
+class WatchedStore:
+    """A store that tells what it was asked, and answers when and how the test says."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner = inner
+        self.reads: list[tuple[str, str, bool]] = []
+        """(group, id, strong) of every key read, in order."""
+        self.ranges: list[TimelineQuery] = []
+        self.erasures: asyncio.Queue[str] = asyncio.Queue()
+        """Ids that were erased, page by page."""
+        self.error: TierError | None = None
+        self.reading = asyncio.Event()
+        """Set as soon as a read has arrived."""
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self.lagging: dict[tuple[str, str], Row | None] = {}
+        """What eventual reads still say of a record, as a replica that lags behind."""
+
+    async def read_records(
+        self, keys: Sequence[RowKey], *, strong: bool, timeout_seconds: float
+    ) -> list[Row | TierError | None]:
+        self.reads += [(key.plan.name, key.id, strong) for key in keys]
+        rows = await self._inner.read_records(keys, strong=strong, timeout_seconds=timeout_seconds)
+        if not strong:
+            rows = [self.lagging.get((k.plan.name, k.id), row) for k, row in zip(keys, rows, strict=True)]
+        await self._pass()
+        return [self.error] * len(keys) if self.error is not None else rows
+
+    async def read_timelines(
+        self, queries: Sequence[TimelineQuery], *, strong: bool, timeout_seconds: float, now_us: int
+    ) -> list[TimelinePage | TierError]:
+        self.reads += [(query.plan.name, query.id, strong) for query in queries]
+        self.ranges += queries
+        pages = await self._inner.read_timelines(
+            queries, strong=strong, timeout_seconds=timeout_seconds, now_us=now_us
+        )
+        await self._pass()
+        return [self.error] * len(queries) if self.error is not None else pages
+
+    async def write(self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int) -> list[PutOutcome]:
+        if self.error is not None:
+            return [PutOutcome(verdict="unknown", reason=self.error.reason) for _ in puts]
+        return await self._inner.write(puts, timeout_seconds=timeout_seconds, now_us=now_us)
+
+    async def erase(
+        self,
+        plan: GroupPlan,
+        row_id: str,
+        *,
+        timeout_seconds: float,
+        now_us: int,
+        max_rows: int = 1000,
+        fence: Row | None = None,
+    ) -> Erasure:
+        self.erasures.put_nowait(row_id)
+        if self.error is not None:
+            raise self.error
+        return await self._inner.erase(
+            plan, row_id, timeout_seconds=timeout_seconds, now_us=now_us, max_rows=max_rows, fence=fence
+        )
+
+    async def check(self, plans: Sequence[GroupPlan]) -> dict[str, TierError | None]:
+        return await self._inner.check(plans)
+
+    async def create_tables(self, plans: Sequence[GroupPlan]) -> None:
+        await self._inner.create_tables(plans)
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._inner.__aexit__(kind, error, trace)
+
+    async def _pass(self) -> None:
+        self.reading.set()
+        await self.may_answer.wait()
+
+    def hold(self) -> None:
+        """Let reads arrive, and answer none before `release`."""
+        self.reading.clear()
+        self.may_answer.clear()
+
+    def release(self) -> None:
+        """Answer."""
+        self.may_answer.set()
+
+    def fail(self) -> None:
+        """Be down from now on."""
+        self.error = TierUnavailable("l3", "is down")
+
+    def recover(self) -> None:
+        """Be up again."""
+        self.error = None
+
+
+@dataclass
+class Core:
+    """A serving core in a test's hands."""
+
+    plan: ReadPlan
+    clock: ManualClock
+    store: WatchedStore
+    l1: L1Cache
+    recent: RecentWrites
+    metrics: Metrics
+    loader: Loader
+    reads: ReadPath
+    writes: WritePath
+    writer: L2Writer | None
+    naps: asyncio.Queue[asyncio.Future[None]]
+    """Who sleeps, in order; waking up is the test's."""
+
+    async def ask(self, *reads: dict[str, Any], int64: str = "number", **options: Any) -> ReadAnswer:
+        """Send a request the way the HTTP surface does."""
+        request = read_decoder.decode(msgspec.json.encode({"reads": reads, **options}))
+        if int64 == "number":
+            body = self.reads.answer_from_l1(request, self.plan)
+            if body is not None:
+                return ReadAnswer(200, body)
+        return await self.reads.read(request, self.plan, int64_strings=int64 == "string")
+
+    async def read(self, *reads: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+        """Results of a request that must succeed."""
+        answer = await self.ask(*reads, **options)
+        assert answer.status == 200, answer.body
+        return list(json.loads(answer.body)["results"])
+
+    async def row(self, group: str, row_id: str, **read: Any) -> dict[str, Any]:
+        """One row, explained."""
+        options = {"explain": read.pop("explain", True), "timeout_ms": read.pop("timeout_ms", None)}
+        (result,) = await self.read({"group": group, "ids": [row_id], **read}, **options)
+        assert "rows" in result, result
+        return dict(result["rows"][0])
+
+    async def write(self, group: str, row_id: str, **item: Any) -> WriteResult:
+        """Write one row; gives its verdict."""
+        (result,) = await self.write_all({"group": group, "id": row_id, **item})
+        return result
+
+    async def write_all(self, *items: dict[str, Any]) -> list[WriteResult]:
+        """Write a batch."""
+        body = msgspec.json.encode({"writes": items})
+        return await self.writes.write(take_in(self.plan, body, self.clock.now_us()))
+
+    async def settle(self) -> None:
+        """Let loads and what they put into L2 come to rest."""
+        await self.loader.settled()
+        if self.writer is not None:
+            assert await self.writer.drain(5)
+
+    def counters(self, group: str) -> GroupCounters:
+        """What was counted of a group."""
+        return self.metrics.group(group)
+
+    def deploy(self, *groups: CatalogGroup) -> None:
+        """Swap the catalog."""
+        self.plan = ReadPlan(a_catalog(*groups))
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    directory: Path,
+    *groups: CatalogGroup,
+    redis_url: str | None = None,
+    clock: ManualClock | None = None,
+    l1_bytes: int = 16 << 20,
+    timeout_seconds: float = 5.0,
+    store: Store | None = None,
+    dice: float = 0.5,
+) -> AsyncIterator[Core]:
+    """Open a core over a store in ``directory``, or over one that is shared with another core."""
+    clock = clock or ManualClock()
+    metrics, l1, recent = Metrics(), L1Cache(l1_bytes, dice=lambda: dice), RecentWrites()
+    plan = ReadPlan(a_catalog(*groups))
+    async with contextlib.AsyncExitStack() as owned:
+        if store is None:
+            store = await owned.enter_async_context(EmbeddedStore(directory, clock))
+        watched = WatchedStore(store)
+        await watched.create_tables([p for p in plan.groups.values() if p.group.storage_mode != "None"])
+        tier = writer = None
+        if redis_url is not None:
+            tier = await owned.enter_async_context(
+                RedisTier(redis_url, clock=clock, metrics=metrics, timeout_seconds=2.0)
+            )
+            writer = await owned.enter_async_context(
+                L2Writer(tier, clock=clock, metrics=metrics, dice=lambda: dice)
+            )
+        arrivals = Arrivals(l1=l1, recent=recent, clock=clock, writer=writer, dice=lambda: dice)
+        loader = await owned.enter_async_context(
+            Loader(
+                arrivals=arrivals,
+                l2=tier,
+                l3=L3Reads(watched, clock, metrics, timeout_seconds),
+                clock=clock,
+                metrics=metrics,
+            )
+        )
+        naps: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
+
+        async def sleep(_seconds: float) -> None:
+            nap: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            naps.put_nowait(nap)
+            await nap
+
+        writes = await owned.enter_async_context(
+            WritePath(
+                store=watched,
+                l1=l1,
+                recent=recent,
+                writer=writer,
+                clock=clock,
+                metrics=metrics,
+                timeout_seconds=timeout_seconds,
+                sleep=sleep,
+            )
+        )
+        reads = ReadPath(l1=l1, loader=loader, clock=clock, metrics=metrics, timeout_seconds=timeout_seconds)
+        yield Core(plan, clock, watched, l1, recent, metrics, loader, reads, writes, writer, naps)
