@@ -21,7 +21,7 @@ run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all
 	@$(BIN)/python -m examples.flights.demo --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS)
 
 test: test-tools lint ## Check and test everything (WORKERS=2, TESTS=tests)
-	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist loadgroup
+	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal
 
 test-fast: ## Run the tests that need no server
 	@$(PYTHON) tools/bootstrap.py check
