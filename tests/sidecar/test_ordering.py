@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.builders import a_plan
+from tests.last_writer import LastWriter
 
 from pannier.keys import FENCE_SORT_KEY
 from pannier_sidecar import ordering
@@ -48,26 +48,6 @@ def apply(
     return old, outcomes
 
 
-@dataclass
-class Model:
-    """Per-feature last-writer-wins, said as plainly as possible: every write applied in event-time order."""
-
-    values: dict[int, bytes]
-    exists: bool = False
-
-    @classmethod
-    def of(cls, puts: Sequence[Put]) -> Model:
-        model = cls({})
-        for put in sorted(puts, key=lambda put: put.event_time_us or 0):
-            if put.tombstone or put.mode == "replace":
-                model.values = {}
-            model.values.update(put.values)
-            for feature in put.unset:
-                model.values.pop(feature, None)
-            model.exists = not put.tombstone
-        return model
-
-
 features = st.dictionaries(st.integers(0, 3), st.integers(0, 9).map(lambda n: b"%d" % n), max_size=4)
 
 
@@ -95,7 +75,7 @@ def histories(draw: st.DrawFn) -> list[Put]:
 @given(histories())
 def test_the_order_of_arrival_does_not_matter(puts: list[Put]) -> None:
     """Writes with distinct event times come to per-feature last-writer-wins, however they arrive."""
-    expected = Model.of(puts)
+    expected = LastWriter.of(puts)
     for arrival in itertools.islice(itertools.permutations(puts), 0, 5040, 97):
         row, _ = apply(arrival)
         assert row is not None
@@ -106,7 +86,7 @@ def test_the_order_of_arrival_does_not_matter(puts: list[Put]) -> None:
 @given(histories().flatmap(lambda puts: st.permutations([*puts, *puts])))
 def test_repeats_change_no_value(arrival: list[Put]) -> None:
     """A write may come twice, also long after newer ones."""
-    expected = Model.of(arrival)
+    expected = LastWriter.of(arrival)
     row, _ = apply(arrival)
     assert row is not None
     assert (row.values, row.deleted) == (expected.values, not expected.exists)
