@@ -98,3 +98,42 @@ def test_timelines_end_as_the_pure_merge_says(merger: Merger, seed: int, capacit
         assert merger.held_timeline() == expected
         if dice.random() < 0.1:
             sequence.append(one)
+
+
+sort_keys = st.builds(
+    lambda second, tie: f"{second:010d}" + ("" if tie is None else f"#{tie}"),
+    st.integers(1, 3),
+    st.one_of(st.none(), st.sampled_from(("a", "B", "Z", "_", "#", "é", "\U0001f600", "a#b", "aa", ""))),
+)
+
+
+@quick
+@given(st.lists(st.tuples(sort_keys, st.integers(1, 5)), min_size=1, max_size=12), st.integers(1, 3))
+def test_room_is_made_in_the_order_of_bytes(
+    merger: Merger, writes: Sequence[tuple[str, int]], capacity: int
+) -> None:
+    """Tie-breakers of any script, whatever locale Redis was started in: the lowest bytes go first."""
+    merger.client.delete(KEY)
+    expected: Timeline | None = None
+    for sort_key, revision in writes:
+        one = timeline.delta(sort_key, a_record(Kind.FOUND, revision, 1))
+        expected = timeline.merge(expected, one, capacity)
+        merger.timeline(one, capacity)
+    assert merger.held_timeline() == expected
+
+
+def test_the_widest_capacity_fits_one_call(merger: Merger) -> None:
+    """A timeline of five thousand records, far more than Lua's stack takes at once, is merged twice."""
+    registers = {f"{second:010d}": a_record(Kind.FOUND, second + 1, 1) for second in range(5000)}
+    look = Timeline(10_000, "", "", 0, 1, registers)
+    later = Timeline(10_001, "", "", 0, 2, registers)
+    for one in (look, later):
+        assert merger.timeline(one, 4000) == 1
+    assert merger.held_timeline() == timeline.merge(look, later, 4000)
+
+
+def test_the_script_says_whether_anything_was_newer(merger: Merger) -> None:
+    """Twice the same write changes nothing, and neither does an older one."""
+    for revision, changed in ((5, 1), (5, 0), (4, 0), (6, 1)):
+        one = timeline.delta("0000000001", a_record(Kind.FOUND, revision, 1))
+        assert merger.timeline(one, 4) == changed

@@ -11,6 +11,7 @@
 
 local FORMAT, MARKER = 1, 2
 local META, FENCE = 'meta', '~'
+local FEW = 4
 local LOADED_AT, FORMAT_AT, KIND_AT, EVENT_TIME_AT, RECORD_SIZE = 9, 17, 18, 19, 34
 local META_FORMAT_AT, META_SIZE = 25, 27
 
@@ -154,15 +155,25 @@ local function add(as_of, registers)
   return changed
 end
 
--- The lowest of the sort keys, taken out of the list. Their digits are of one width, so the times order them all but
--- for ties; comparing bytes for each pair would cost more than all the rest of a write.
-local function take_lowest(sort_keys, times)
-  local lowest = 1
-  for i = 2, #sort_keys do
-    local a, b = times[sort_keys[i]], times[sort_keys[lowest]]
-    if a < b or (a == b and below(sort_keys[i], sort_keys[lowest])) then lowest = i end
+-- Makes a function that takes the lowest of the sort keys out of the list. Their digits are of one width, so the times
+-- order them all but for ties; comparing the bytes of each pair would cost more than all the rest of a write. One key
+-- usually makes room for one: finding it is cheaper than sorting all.
+local function lowest_first(sort_keys, times, count)
+  local function precedes(a, b)
+    local time_a, time_b = times[a], times[b]
+    return time_a < time_b or (time_a == time_b and below(a, b))
   end
-  return table.remove(sort_keys, lowest)
+  if count > FEW then
+    table.sort(sort_keys, function(a, b) return precedes(b, a) end)
+    return function() return table.remove(sort_keys) end
+  end
+  return function()
+    local lowest = 1
+    for i = 2, #sort_keys do
+      if precedes(sort_keys[i], sort_keys[lowest]) then lowest = i end
+    end
+    return table.remove(sort_keys, lowest)
+  end
 end
 
 local function make_room(coverage, surplus)
@@ -173,9 +184,9 @@ local function make_room(coverage, surplus)
       times[field] = tonumber(field) or tonumber(string.match(field, '^%d+')) or -1
     end
   end
-  local passed_snapshot = false
+  local take_lowest, passed_snapshot = lowest_first(sort_keys, times, surplus), false
   for _ = 1, surplus do
-    local sort_key = take_lowest(sort_keys, times)
+    local sort_key = take_lowest()
     local revision = revision_of(redis.call('HGET', key, sort_key))
     redis.call('HDEL', key, sort_key)
     if revision > coverage.as_of then
@@ -185,7 +196,7 @@ local function make_room(coverage, surplus)
       passed_snapshot = true
     end
   end
-  if passed_snapshot then coverage.complete_from = highest(coverage.complete_from, take_lowest(sort_keys, times)) end
+  if passed_snapshot then coverage.complete_from = highest(coverage.complete_from, take_lowest()) end
 end
 
 local function merge_timeline(capacity, meta, registers)
