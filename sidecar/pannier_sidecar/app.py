@@ -148,25 +148,18 @@ async def _open_paths(parts: _Parts, store: Store) -> tuple[ReadPath, WritePath]
     loader = await owned.enter_async_context(
         Loader(arrivals=arrivals, l2=l2, l3=l3, clock=clock, metrics=metrics)
     )
-    reads = ReadPath(
+    budget, write_budget = settings.request_timeout_ms / 1_000, settings.write_timeout_ms / 1_000
+    reads = ReadPath(l1=l1, loader=loader, clock=clock, metrics=metrics, timeout_seconds=budget)
+    writes = WritePath(
+        store=store,
         l1=l1,
-        loader=loader,
+        recent=recent,
+        writer=writer,
         clock=clock,
         metrics=metrics,
-        timeout_seconds=settings.request_timeout_ms / 1_000,
+        timeout_seconds=write_budget,
     )
-    writes = await owned.enter_async_context(
-        WritePath(
-            store=store,
-            l1=l1,
-            recent=recent,
-            writer=writer,
-            clock=clock,
-            metrics=metrics,
-            timeout_seconds=settings.write_timeout_ms / 1_000,
-        )
-    )
-    return reads, writes
+    return reads, await owned.enter_async_context(writes)
 
 
 async def _open_shared_cache(parts: _Parts) -> tuple[RedisTier | None, L2Writer | None]:
@@ -211,17 +204,7 @@ async def _open_servers(
     """Open the admin port first and close it last, so that probes see the start and the end."""
     settings, metrics, owned = parts.settings, parts.metrics, parts.owned
     phase = PhaseHolder()
-    status = StatusReport(
-        version=VERSION,
-        settings=settings,
-        plan=parts.plan.get,
-        metrics=metrics,
-        tables=tables,
-        clock=parts.clock,
-        started_us=parts.clock.now_us(),
-        phase=phase.get,
-        catalog_problems=catalog_problems,
-    )
+    status = _status(parts, tables, phase, catalog_problems)
     admin_routes = AdminRoutes(status, Exposition(metrics, version=VERSION)).routes()
     admin = HttpServer(
         Dispatcher(admin_routes, metrics, _new_error_id), tcp=settings.admin, shutdown_seconds=1.0
@@ -239,6 +222,22 @@ async def _open_servers(
     phase.now = "serving"
     owned.callback(phase.stop)
     return Sidecar(settings, parts.plan, metrics, reads, writes, status, tables, data, admin)
+
+
+def _status(
+    parts: _Parts, tables: TableHealth, phase: PhaseHolder, catalog_problems: Callable[[], Sequence[Problem]]
+) -> StatusReport:
+    return StatusReport(
+        version=VERSION,
+        settings=parts.settings,
+        plan=parts.plan.get,
+        metrics=parts.metrics,
+        tables=tables,
+        clock=parts.clock,
+        started_us=parts.clock.now_us(),
+        phase=phase.get,
+        catalog_problems=catalog_problems,
+    )
 
 
 def _new_error_id() -> str:

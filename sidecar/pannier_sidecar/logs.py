@@ -1,7 +1,7 @@
 """Structured logs on stderr: JSON lines for machines, columns for a terminal. Set up once, at the start.
 
 What is logged: starting and stopping, a tier or the catalog changing its state (once per change), requests
-that met a fault of the sidecar. Never an id of a row or a value of a feature: logs travel further than data may.
+that met a fault of the sidecar. Never an id of a row or a value of a feature: logs travel further than data.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ LEVELS: Final = {
 }
 _NOISY: Final = ("botocore", "aiobotocore", "aioboto3", "boto3", "urllib3", "asyncio")
 """Libraries whose warnings are wanted and whose chatter is not."""
+_SHARED: Final[list[Processor]] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.StackInfoRenderer(),
+]
+"""What every record gets, whoever made it."""
 
 
 def configure(log_format: LogFormat, level: str, stream: TextIO | None = None) -> None:
     """Send structlog's and the standard library's records to one stream, in one format."""
     stream = stream if stream is not None else sys.stderr
     as_json = log_format == "json" or (log_format == "auto" and not stream.isatty())
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.StackInfoRenderer(),
-    ]
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=_SHARED,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendering(as_json)],
         )
     )
@@ -51,7 +52,7 @@ def configure(log_format: LogFormat, level: str, stream: TextIO | None = None) -
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *shared,
+            *_SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),

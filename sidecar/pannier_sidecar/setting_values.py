@@ -1,4 +1,4 @@
-"""Parsers of single settings: text of a flag or the environment -> a value, or ValueError saying what is right.
+"""Parsers of single settings: text of a flag or the environment -> a value, or ValueError with what is right.
 
 Pure, but for `secret_url`, which reads the file that ``@FILE`` names. What belongs to which setting, and what
 holds between settings, is in `settings`.

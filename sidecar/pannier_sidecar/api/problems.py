@@ -1,8 +1,8 @@
 """RFC 9457 problems: the one table from a reason to its HTTP status and title, and the one encoding.
 
-A `pannier.errors.Problem` says where, why and what would be right; here one or more of them become the body of
-an answer, or the ``error`` that stands in place of one read of several. A reason that the table does not name is
-a fault of the input: 422.
+A `pannier.errors.Problem` says where, why and what would be right; here one or more of them become the body
+of an answer, or the ``error`` in place of one read of several. A reason the table does not name is a fault
+of the input: 422.
 """
 
 from __future__ import annotations
