@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import http.client
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pannier_cli.bench.figures import Measured, medians
 from pannier_cli.failures import CommandFailed
 
 Tell = Callable[[str], None]
+RowsOfAnswer = Callable[[dict[str, Any]], dict[tuple[str, str], dict[str, Any]]]
 FEAST_STRETCH = 3
 WARMUP_SECONDS = 2
 _WRITES_PER_REQUEST = 500
@@ -102,7 +103,10 @@ def _sidecar(plan: Plan, directory: Path, tell: Tell, answers: dict[str, bytes])
         fill_and_warm(child.port)
         subject = Subject("pannier", child, lambda _: "/v1/features/read", pannier_bodies)
         for scenario in SCENARIOS:
-            answers[scenario.name] = _check(subject, scenario, workload.pannier_answer_rows)
+            bodies = subject.bodies(scenario)
+            answers[scenario.name] = check_answers(
+                child.port, subject.path(scenario), scenario, bodies, workload.pannier_answer_rows
+            )
         yield subject
 
 
@@ -112,7 +116,9 @@ def _bare(plan: Plan, directory: Path, answers: dict[str, bytes]) -> Iterator[Su
     with servers.bare(directory, answers, plan.server_cores) as child:
         subject = Subject("bare aiohttp", child, lambda scenario: f"/{scenario.name}", pannier_bodies)
         for scenario in SCENARIOS:
-            _check(subject, scenario, workload.pannier_answer_rows, first_only=True)
+            # constant bytes are right for the first body only
+            bodies = subject.bodies(scenario)[:1]
+            check_answers(child.port, subject.path(scenario), scenario, bodies, workload.pannier_answer_rows)
         yield subject
 
 
@@ -129,7 +135,10 @@ def _feast(plan: Plan, directory: Path, python: str, tell: Tell) -> Iterator[Sub
         with servers.feast(directory, python, plan.server_cores) as child:
             subject = Subject("feast", child, lambda _: "/get-online-features", _feast_bodies, FEAST_STRETCH)
             for scenario in SCENARIOS:
-                _check(subject, scenario, workload.feast_answer_rows)
+                bodies = subject.bodies(scenario)
+                check_answers(
+                    child.port, subject.path(scenario), scenario, bodies, workload.feast_answer_rows
+                )
             yield subject
 
 
@@ -147,26 +156,19 @@ def _measure(subject: Subject, scenario: Scenario, plan: Plan, directory: Path) 
     return Measured.of(run, cpu_seconds=cpu_seconds, rows=scenario.rows)
 
 
-def _check(
-    subject: Subject,
-    scenario: Scenario,
-    rows_of_answer: Callable[[dict[str, Any]], dict[tuple[str, str], dict[str, Any]]],
-    *,
-    first_only: bool = False,
+def check_answers(
+    port: int, path: str, scenario: Scenario, bodies: Sequence[bytes], rows_of_answer: RowsOfAnswer
 ) -> bytes:
-    """Send every body once and compare every value of every answer; returns the first answer."""
+    """Send the bodies once and compare every value of every answer; returns the first answer."""
     expected = {group: workload.rows_of(group) for group in scenario.groups}
-    wanted = workload.pick_ids(scenario)
-    first = b""
-    connection = http.client.HTTPConnection(HOST, subject.child.port, timeout=60)
-    for ids, body in list(zip(wanted, subject.bodies(scenario), strict=True))[: 1 if first_only else None]:
-        answer = _post(connection, subject.path(scenario), body)
-        first = first or answer
-        right = {(group, one_id): expected[group][one_id] for group in scenario.groups for one_id in ids}
-        if rows_of_answer(msgspec.json.decode(answer)) != right:
-            raise CommandFailed(f"{subject.name} answers {scenario.title} with wrong rows: {answer[:500]!r}")
-    connection.close()
-    return first
+    answers = []
+    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as connection:
+        for ids, body in zip(workload.pick_ids(scenario), bodies, strict=False):
+            answers.append(_post(connection, path, body))
+            right = {(group, one_id): expected[group][one_id] for group in scenario.groups for one_id in ids}
+            if rows_of_answer(msgspec.json.decode(answers[-1])) != right:
+                raise CommandFailed(f"{path} answers {scenario.title} with wrong rows: {answers[-1][:500]!r}")
+    return answers[0]
 
 
 def fill_and_warm(port: int) -> None:
@@ -176,24 +178,22 @@ def fill_and_warm(port: int) -> None:
     ids = [workload.row_id(number) for number in range(workload.IDS)]
     reads = [{"group": group, "ids": ids} for group in workload.GROUPS]
     body = msgspec.json.encode({"reads": reads, "explain": True})
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
-    for _attempt in range(2):  # the first reads in what no body asked for
-        answer = msgspec.json.decode(_post(connection, "/v1/features/read", body))
-    connection.close()
+    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as connection:
+        for _attempt in range(2):  # the first reads in what no body asked for
+            answer = msgspec.json.decode(_post(connection, "/v1/features/read", body))
     sources = {row.get("source") for result in answer["results"] for row in result["rows"]}
     if sources != {"l1"}:
         raise CommandFailed(f"L1 is not warm: rows come from {sorted(map(str, sources))}")
 
 
 def _write(port: int, group: str) -> None:
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
-    writes = [{"group": group, "id": i, "features": f} for i, f in workload.rows_of(group).items()]
-    for start in range(0, len(writes), _WRITES_PER_REQUEST):
-        body = msgspec.json.encode({"writes": writes[start : start + _WRITES_PER_REQUEST]})
-        answer = msgspec.json.decode(_post(connection, "/v1/features/write", body))
-        if any(result["verdict"] != "written" for result in answer["results"]):
-            raise CommandFailed(f"the sidecar did not take every row: {answer['results'][:3]}")
-    connection.close()
+    with closing(http.client.HTTPConnection(HOST, port, timeout=60)) as connection:
+        writes = [{"group": group, "id": i, "features": f} for i, f in workload.rows_of(group).items()]
+        for start in range(0, len(writes), _WRITES_PER_REQUEST):
+            body = msgspec.json.encode({"writes": writes[start : start + _WRITES_PER_REQUEST]})
+            answer = msgspec.json.decode(_post(connection, "/v1/features/write", body))
+            if any(result["verdict"] != "written" for result in answer["results"]):
+                raise CommandFailed(f"the sidecar did not take every row: {answer['results'][:3]}")
 
 
 def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> bytes:

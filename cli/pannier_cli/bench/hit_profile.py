@@ -23,6 +23,7 @@ from pannier_cli.bench import compare_workload as workload
 from pannier_cli.bench.children import HOST
 from pannier_cli.bench.compare_workload import SCENARIOS
 from pannier_cli.bench.report import grid
+from pannier_sidecar import logs
 from pannier_sidecar.app import build
 from pannier_sidecar.settings import load
 
@@ -127,7 +128,9 @@ async def _serve(seconds: int, directory: Path, profile: cProfile.Profile, tell:
         "admin": f"{HOST}:0",
         "log_level": "warning",
     }
-    async with build(load(flags, {})) as sidecar:
+    settings = load(flags, {})
+    logs.configure(settings.log_format, settings.log_level)
+    async with build(settings) as sidecar:
         port = sidecar.data.tcp_addresses[0].port
         tell("writing rows and warming L1")
         await asyncio.to_thread(compare.fill_and_warm, port)

@@ -10,6 +10,7 @@ import gzip
 import http.client
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -68,36 +69,34 @@ def write_export(directory: Path, ids: int, tell: Tell) -> None:
 
 def load_over_api(port: int, ids: int, tell: Tell) -> None:
     """Create the tables and write every item with BatchWriteItem."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=120)
-    for group, table in workload.TABLES.items():
-        _call(connection, "CreateTable", table_description(table))
-        written = 0
-        for batch in batches(items_of(group, ids), _BATCH):
-            requests = [{"PutRequest": {"Item": item}} for item in batch]
-            answer = _call(connection, "BatchWriteItem", {"RequestItems": {table: requests}})
-            if answer.get("UnprocessedItems"):
-                raise CommandFailed(f"the emulator left items of {table} unwritten")
-            written += len(batch)
-            if written % 10_000 < _BATCH:
-                tell(f"{group}: {written:,} items")
-    connection.close()
+    with closing(http.client.HTTPConnection(HOST, port, timeout=120)) as connection:
+        for group, table in workload.TABLES.items():
+            _call(connection, "CreateTable", table_description(table))
+            written = 0
+            for batch in batches(items_of(group, ids), _BATCH):
+                requests = [{"PutRequest": {"Item": item}} for item in batch]
+                answer = _call(connection, "BatchWriteItem", {"RequestItems": {table: requests}})
+                if answer.get("UnprocessedItems"):
+                    raise CommandFailed(f"the emulator left items of {table} unwritten")
+                written += len(batch)
+                if written % 10_000 < _BATCH:
+                    tell(f"{group}: {written:,} items")
 
 
 def load_through_sidecar(port: int, ids: int, tell: Tell) -> None:
     """Write every row with the public API."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=120)
-    for group in workload.TABLES:
-        written = 0
-        for batch in batches(_writes_of(group, ids), _WRITES):
-            body = msgspec.json.encode({"writes": batch})
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", "/v1/features/write", body, headers)
-            answer = msgspec.json.decode(connection.getresponse().read())
-            if any(result["verdict"] != "written" for result in answer.get("results", [{"verdict": ""}])):
-                raise CommandFailed(f"the sidecar did not take every row: {str(answer)[:500]}")
-            written += len(batch)
-            tell(f"{group}: {written:,} rows")
-    connection.close()
+    with closing(http.client.HTTPConnection(HOST, port, timeout=120)) as connection:
+        for group in workload.TABLES:
+            written = 0
+            for batch in batches(_writes_of(group, ids), _WRITES):
+                body = msgspec.json.encode({"writes": batch})
+                headers = {"Content-Type": "application/json"}
+                connection.request("POST", "/v1/features/write", body, headers)
+                answer = msgspec.json.decode(connection.getresponse().read())
+                if any(result["verdict"] != "written" for result in answer.get("results", [{"verdict": ""}])):
+                    raise CommandFailed(f"the sidecar did not take every row: {str(answer)[:500]}")
+                written += len(batch)
+                tell(f"{group}: {written:,} rows")
 
 
 def batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
