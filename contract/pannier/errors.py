@@ -23,7 +23,7 @@ class PannierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: ``path`` in dotted form (``spec.features[2].type``), a CamelCase ``reason`` and a sentence to act on."""
+    """One fault: ``path`` in dotted form (``spec.features[2].type``), a CamelCase ``reason`` and a sentence."""
 
     path: str
     reason: str
@@ -34,7 +34,7 @@ class Problem:
 
 
 class SpecInvalid(PannierError):
-    """A FeatureGroup, policy or catalog is not usable; ``problems`` names every fault found, not only the first."""
+    """A FeatureGroup, policy or catalog is not usable; ``problems`` names every fault found."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)

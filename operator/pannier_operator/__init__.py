@@ -1,1 +1,1 @@
-"""CR -> DynamoDB table, TTL policy and catalog ConfigMap. Meets the sidecar only at the contract (`pannier`)."""
+"""CR -> DynamoDB table, TTL policy and ConfigMap. Meets the sidecar only at the contract (`pannier`)."""

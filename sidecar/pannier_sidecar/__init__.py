@@ -1,1 +1,4 @@
-"""HTTP -> L1 -> L2 -> L3 -> on-demand for reads; HTTP -> L3 -> L2 -> L1 for writes. Usable without the HTTP server."""
+"""Reads: HTTP -> L1 -> L2 -> L3 -> on-demand. Writes: HTTP -> L3 -> L2 -> L1.
+
+The paths are usable without the HTTP server.
+"""

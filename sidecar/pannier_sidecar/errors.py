@@ -9,8 +9,9 @@
         ├── TierThrottled         asked to slow down, retries within the budget were used up
         └── TierMisconfigured     missing table, wrong key schema, access denied: a person has to act
 
-Foreign errors are translated into these once, in the adapter that owns the client, with ``from``. In bulk answers
-a `TierError` instance stands as the value of the key it happened to, so that the other keys are still answered.
+Foreign errors are translated into these once, in the adapter that owns the client, with ``from``. In bulk
+answers a `TierError` instance stands as the value of the key it happened to, so that the other keys are still
+answered.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One item of L3 as a value, whatever store holds it, and the commands and verdicts of writing one.
 
-Feature values travel through the sidecar as *fragments*: the canonical JSON of one value as bytes, keyed by the
-feature's id. They are made once (when a write is taken in, or when L3 is read) and from there only moved and spliced.
-An id this catalog does not know has no type, so its fragment is *opaque* (see `pannier.values`).
+Feature values travel through the sidecar as *fragments*: the canonical JSON of one value as bytes, keyed by
+the feature's id. They are made once (when a write is taken in, or when L3 is read) and from there only moved and
+spliced. An id this catalog does not know has no type, so its fragment is *opaque* (see `pannier.values`).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class TimelineQuery(msgspec.Struct, frozen=True, gc=False):
-    """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (stored form, see `pannier.keys`)."""
+    """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (as stored: `pannier.keys`)."""
 
     plan: GroupPlan
     id: str
@@ -72,9 +72,9 @@ class TimelineQuery(msgspec.Struct, frozen=True, gc=False):
 class TimelinePage(msgspec.Struct, frozen=True, gc=False):
     """What L3 says of a `TimelineQuery`.
 
-    ``rows``: newest first, tombstones included, expired rows left out, never the fence. ``fence``: the id's fence
-    or None. ``exhausted``: no older row lies in the range, so the page is complete down to ``low``; otherwise it is
-    complete down to the last row given.
+    ``rows``: newest first, tombstones included, expired rows left out, never the fence. ``fence``: the id's
+    fence or None. ``exhausted``: no older row lies in the range, so the page is complete down to ``low``;
+    otherwise it is complete down to the last row given.
     """
 
     rows: tuple[Row, ...]
@@ -99,11 +99,11 @@ class Put(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     expires_at: int | None
     tombstone: bool = False
     check_fence: bool = False
-    """Whether a fence of the id may lie above this event time and must be looked for (late events, ``force``)."""
+    """Whether a fence of the id may lie above this event time and must be looked for (late or ``force``)."""
 
 
 class PutOutcome(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What became of a `Put`. ``row`` is the state after it (also the state that made it ignored, where known)."""
+    """What became of a `Put`. ``row`` is the state after it (also the one that made it ignored, if known)."""
 
     verdict: Verdict
     row: Row | None = None
