@@ -23,7 +23,7 @@ class PannierError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One fault: ``path`` in dotted form (``spec.features[2].type``), a CamelCase ``reason`` and a sentence."""
+    """One fault: ``path`` in dotted form (``spec.features[2].type``), CamelCase ``reason``, a sentence."""
 
     path: str
     reason: str

@@ -1,7 +1,7 @@
 """One item of L3 as a value, whatever store holds it, and the commands and verdicts of writing one.
 
 Feature values travel through the sidecar as *fragments*: the canonical JSON of one value as bytes, keyed by
-the feature's id. They are made once (when a write is taken in, or when L3 is read) and from there only moved and
+the feature's id. They are made once (when a write is taken in, or L3 is read) and from there only moved and
 spliced. An id this catalog does not know has no type, so its fragment is *opaque* (see `pannier.values`).
 """
 
@@ -60,7 +60,7 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class TimelineQuery(msgspec.Struct, frozen=True, gc=False):
-    """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (as stored: `pannier.keys`)."""
+    """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (stored form)."""
 
     plan: GroupPlan
     id: str
