@@ -185,6 +185,7 @@ def _parts(plan: Plan, directory: Path, tell: Tell) -> Iterator[Parts]:
         stack.enter_context(sidecar)
         if plan.store == "embedded":
             preload.load_through_sidecar(sidecar.port, plan.ids, tell)
+        preload.read_every_id(sidecar.port, plan.ids, tell)
         yield Parts(sidecar, others)
 
 
@@ -205,7 +206,8 @@ def configuration(plan: Plan) -> dict[str, Any]:
     """Say what was measured how, for the record."""
     return {
         "load": f"open loop, Poisson arrivals, {plan.reads_per_second:,.0f} reads/s and "
-        f"{plan.writes_per_second:,.0f} writes/s for {plan.seconds:g} s after {plan.warmup_seconds:g} s",
+        f"{plan.writes_per_second:,.0f} writes/s for {plan.seconds:g} s",
+        "warm-up": f"every id is read once, then {plan.warmup_seconds:g} s of the load",
         "ids": f"{plan.ids:,} in each group, Zipf {workload.ZIPF_EXPONENT}",
         "mix": f"{workload.TIMELINE_SHARE:.0%} timelines of {workload.RECORDS_PER_TIMELINE} x "
         f"{workload.EVENT_BYTES} B, the rest records with one feature of {workload.PROFILE_BYTES:,} B",

@@ -24,6 +24,8 @@ from pannier_cli.failures import CommandFailed
 Tell = Callable[[str], None]
 _BATCH: Final = 25
 _WRITES: Final = 500
+_READS: Final = 20
+_ATTEMPTS: Final = 20
 _HEADERS: Final = {
     "Content-Type": "application/x-amz-json-1.0",
     "X-Amz-Date": "20240101T000000Z",
@@ -97,6 +99,29 @@ def load_through_sidecar(port: int, ids: int, tell: Tell) -> None:
                     raise CommandFailed(f"the sidecar did not take every row: {str(answer)[:500]}")
                 written += len(batch)
                 tell(f"{group}: {written:,} rows")
+
+
+def read_every_id(port: int, ids: int, tell: Tell) -> None:
+    """Read every row once, so that the caches hold what they would hold after an hour of this load."""
+    with closing(http.client.HTTPConnection(HOST, port, timeout=120)) as connection:
+        for group in workload.TABLES:
+            for start in range(0, ids, _READS):
+                names = [workload.row_id(number) for number in range(start, min(start + _READS, ids))]
+                _read_until_found(connection, group, names)
+                tell(f"{group}: {start:,} ids read")
+
+
+def _read_until_found(connection: http.client.HTTPConnection, group: str, names: list[str]) -> None:
+    body = msgspec.json.encode({"reads": [{"group": group, "ids": names}], "timeout_ms": 60_000})
+    for _attempt in range(_ATTEMPTS):
+        connection.request("POST", "/v1/features/read", body, {"Content-Type": "application/json"})
+        answer = msgspec.json.decode(connection.getresponse().read())
+        statuses = {row["status"] for result in answer["results"] for row in result["rows"]}
+        if statuses == {"found"}:
+            return
+        if "missing" in statuses:
+            raise CommandFailed(f"rows of {group} are missing after the store was filled")
+    raise CommandFailed(f"the store gave no answer for rows of {group}")
 
 
 def batches(items: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
