@@ -23,6 +23,8 @@ FIRST_PAUSE_US = MICROSECONDS // 10
 """A hiccup costs a tenth of a second of calls."""
 LONGEST_PAUSE_US = 5 * MICROSECONDS
 """An outage that ends is noticed this soon."""
+TIMEOUTS_TO_OPEN = 3
+"""A single late answer may be this process's own doing; a tier that hangs is late every time."""
 
 
 class Circuit(msgspec.Struct, frozen=True, gc=False):
@@ -33,6 +35,8 @@ class Circuit(msgspec.Struct, frozen=True, gc=False):
     """When the current pause or probe began."""
     pause_us: int = 0
     """How long until the next call is let through; doubles with every probe that fails."""
+    timeouts: int = 0
+    """In a row, while closed."""
 
     def admits(self, now_us: int) -> bool:
         """Whether a call may be tried; a clock that stepped back must not keep the circuit open."""
@@ -47,11 +51,20 @@ class Circuit(msgspec.Struct, frozen=True, gc=False):
 
     def succeeded(self) -> Circuit:
         """A call was answered: whatever it was, the tier is there."""
-        return self if self.state == "closed" else Circuit()
+        return self if self == _HEALTHY else _HEALTHY
+
+    def timed_out(self, now_us: int) -> Circuit:
+        """A call was not answered in time."""
+        if self.state == "closed" and self.timeouts + 1 < TIMEOUTS_TO_OPEN:
+            return Circuit(timeouts=self.timeouts + 1)
+        return self.failed(now_us)
 
     def failed(self, now_us: int) -> Circuit:
-        """A call was not answered; one that began before the circuit opened does not lengthen the pause."""
+        """The tier is not there; a call that began before it opened does not lengthen the pause."""
         if self.state == "open":
             return self
         pause_us = FIRST_PAUSE_US if self.state == "closed" else min(2 * self.pause_us, LONGEST_PAUSE_US)
         return Circuit("open", now_us, pause_us)
+
+
+_HEALTHY = Circuit()

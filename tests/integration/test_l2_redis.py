@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -27,7 +28,7 @@ from pannier_sidecar.entry import timeline
 from pannier_sidecar.entry.record import Kind, Record, from_row, marker
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierTimeout, TierUnavailable
-from pannier_sidecar.row import RowKey, TimelinePage
+from pannier_sidecar.row import Row, RowKey, TimelinePage
 
 pytestmark = pytest.mark.redis
 
@@ -40,8 +41,8 @@ def a_look(*seconds: int, read_start_us: int = NOW_US) -> Timeline:
 
 
 @contextlib.asynccontextmanager
-async def a_client(url: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(url, protocol=2)
+async def a_client(url: str) -> AsyncIterator[Any]:
+    client: Any = Redis.from_url(url, protocol=2)
     try:
         yield client
     finally:
@@ -222,13 +223,14 @@ async def test_an_absent_redis_is_unavailable_at_once_and_found_when_it_comes() 
             assert counts.circuits == ["closed", "open", "half_open", "closed"]
 
 
-async def test_a_hanging_redis_costs_one_timeout_and_then_nothing(redis_server: RedisServer) -> None:
-    """A stopped process is a timeout for the first call; the next are refused without waiting."""
+async def test_a_hanging_redis_costs_three_timeouts_and_then_nothing(redis_server: RedisServer) -> None:
+    """A stopped process makes the first calls wait; then they are refused without waiting."""
     clock = ManualClock()
     async with a_tier(redis_server.url, clock=clock, timeout=0.2) as tier:
         await tier.merge([(user(1), a_record(loaded_at_us=clock.now_us()))])
         redis_server.pause()
-        assert faults(await tier.read([user(1)])) == {TierTimeout}
+        for _ in range(3):
+            assert faults(await tier.read([user(1)])) == {TierTimeout}
         async with asyncio.timeout(0.1):
             assert faults(await tier.read([user(1)])) == {TierUnavailable}
         redis_server.resume()
@@ -324,6 +326,35 @@ async def test_a_full_redis_refuses_merges_but_reads_go_on(redis_server: RedisSe
         assert [type(outcome) for outcome in await tier.merge([(user(2), a_record())])] == [TierUnavailable]
         assert await tier.read([user(1), user(2)]) == [a_record(), None]
         assert tier.state == "closed"
+
+
+async def test_a_primary_that_became_a_replica_is_left_by_its_connections(redis_server: RedisServer) -> None:
+    """After a failover the name may lead elsewhere: the old connections must not be kept."""
+    clock = ManualClock()
+    async with a_tier(redis_server.url, clock=clock) as tier, a_client(redis_server.url) as client:
+        await tier.merge([(user(1), a_record())])
+        await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        assert faults(await tier.merge([(user(1), a_record(NOW_US + 1))])) == {TierUnavailable}
+        assert tier.state == "open"
+        await client.execute_command("REPLICAOF", "NO", "ONE")
+        before = (await client.info("stats"))["total_connections_received"]
+        clock.advance(1)
+        assert await tier.merge([(user(1), a_record(NOW_US + 1))]) == [None]
+        assert (await client.info("stats"))["total_connections_received"] == before + 1
+
+
+async def test_large_entries_go_in_parts_that_fit_their_timeout(redis_url: str) -> None:
+    """Thirty timelines of 8 KB records are many round trips, in the order given."""
+    plan = a_plan("wide", timeline=True, max_limit=50)
+    rows = [
+        Row(f"{second:010d}", NOW_US - 10**9, second, {}, {0: b"x" * 8192}) for second in range(66, 0, -1)
+    ]
+    page = TimelinePage(tuple(rows), None, exhausted=True)
+    look = timeline.snapshot(page, read_start_us=NOW_US, capacity=plan.register_capacity)
+    keys = [RowKey(plan, str(i)) for i in range(30)]
+    async with a_tier(redis_url, timeout=0.5) as tier:
+        assert await tier.merge([(key, look) for key in keys]) == [None] * 30
+        assert await tier.read([*keys, user(1)]) == [*[look] * 30, None]
 
 
 async def test_a_cancelled_call_leaves_a_working_connection(redis_server: RedisServer) -> None:

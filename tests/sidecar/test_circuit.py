@@ -58,6 +58,23 @@ def test_each_probe_that_fails_doubles_the_pause_up_to_a_bound() -> None:
     assert pauses[-1] == LONGEST_PAUSE_US
 
 
+def test_timeouts_open_only_in_a_row() -> None:
+    """A late answer between punctual ones is no outage; three late ones in a row are."""
+    circuit = Circuit().timed_out(NOW_US).timed_out(NOW_US)
+    assert circuit.state == "closed"
+    assert circuit.admits(NOW_US)
+    assert circuit.succeeded().timed_out(NOW_US).timed_out(NOW_US).state == "closed"
+    assert circuit.timed_out(NOW_US) == Circuit().failed(NOW_US)
+
+
+def test_a_probe_that_times_out_opens_again_at_once() -> None:
+    """Past the first opening, late is failed; and a probe in time forgets the timeouts before."""
+    probing = Circuit().failed(NOW_US).admitted(NOW_US + FIRST_PAUSE_US)
+    again = probing.timed_out(NOW_US + FIRST_PAUSE_US)
+    assert (again.state, again.pause_us) == ("open", 2 * FIRST_PAUSE_US)
+    assert probing.succeeded() == Circuit()
+
+
 def test_calls_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
     """Fifty calls that fail together are one outage."""
     opened = Circuit().failed(NOW_US)

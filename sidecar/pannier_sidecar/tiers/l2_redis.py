@@ -37,8 +37,11 @@ Entry = Record | Timeline
 Command = tuple[Any, ...]
 
 TIER = "l2"
-_CHUNK = 500
-"""Keys per round trip: beyond it one reply would hold up all others of its connection."""
+_ROUND_TRIP_WEIGHT = 1000
+"""Records and registers, or KiB, in one round trip: a few milliseconds of work on either side. A larger batch
+would run into its timeout by its size alone, and hold up all others."""
+_PARALLEL = 4
+"""Round trips of one read at a time; decoding shares one core with everyone else."""
 _CONNECTIONS = 32
 _CLOSE_SECONDS = 1.0
 MERGE_SCRIPT = resources.files("pannier_sidecar.tiers").joinpath("l2_merge.lua").read_bytes()
@@ -92,19 +95,27 @@ class RedisTier:
         """What Redis holds of each key: an entry, None, or why that is not known."""
         for plan in {key.plan for key in keys}:
             require_stored(plan)
-        if len(keys) <= _CHUNK:
-            return await self._read_chunk(keys)
-        chunks = await asyncio.gather(*(self._read_chunk(chunk) for chunk in _chunks(keys)))
-        return [entry for chunk in chunks for entry in chunk]
+        parts = list(_parts(keys, [_weight_of_answer(key) for key in keys]))
+        if len(parts) <= 1:
+            return await self._read_part(keys)
+        gate = asyncio.Semaphore(_PARALLEL)
+
+        async def read(part: Sequence[RowKey]) -> list[Entry | TierError | None]:
+            async with gate:
+                return await self._read_part(part)
+
+        answers = await asyncio.gather(*(read(part) for part in parts))
+        return [entry for part in answers for entry in part]
 
     async def merge(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
         """Merge each entry into what Redis holds of its key; None = done (also where Redis knew better)."""
         for plan in {key.plan for key, _ in deltas}:
             require_stored(plan)
-        chunks = [await self._merge_chunk(chunk) for chunk in _chunks(deltas)]
-        return [outcome for chunk in chunks for outcome in chunk]
+        parts = _parts(deltas, [_weight(entry) for _, entry in deltas])
+        outcomes = [await self._merge_part(part) for part in parts]
+        return [outcome for part in outcomes for outcome in part]
 
-    async def _read_chunk(self, keys: Sequence[RowKey]) -> list[Entry | TierError | None]:
+    async def _read_part(self, keys: Sequence[RowKey]) -> list[Entry | TierError | None]:
         names = [cache_key(key.plan.cache_prefix, key.id) for key in keys]
         timelines = [i for i, key in enumerate(keys) if key.plan.is_timeline]
         records = [i for i, key in enumerate(keys) if not key.plan.is_timeline]
@@ -141,7 +152,7 @@ class RedisTier:
             return None
         return self._counted(_fault_of(reply))
 
-    async def _merge_chunk(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
+    async def _merge_part(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
         if not self._circuit.admits(self._clock.now_us()):  # before anything is encoded
             return [self._not_tried()] * len(deltas)
         calls = [("EVALSHA", _MERGE_SHA, *_merge_arguments(key, entry)) for key, entry in deltas]
@@ -172,7 +183,7 @@ class RedisTier:
         except Exception as error:  # a peer that does not speak the protocol trips the client anywhere
             fault = _fault_of(error)
             if has_slot:
-                self._become(self._circuit.failed(self._clock.now_us()))
+                await self._note_failure(fault, error)
             self._last_fault = fault
             raise self._counted(fault) from error
         self._become(self._circuit.succeeded())
@@ -189,6 +200,14 @@ class RedisTier:
             if isinstance(reply, (redis_errors.ReadOnlyError, redis_errors.ClusterDownError)):
                 raise reply
         return replies
+
+    async def _note_failure(self, fault: TierError, error: Exception) -> None:
+        now_us = self._clock.now_us()
+        is_late = isinstance(fault, TierTimeout)
+        self._become(self._circuit.timed_out(now_us) if is_late else self._circuit.failed(now_us))
+        if isinstance(error, redis_errors.ReadOnlyError) and isinstance(self._client, Redis):
+            # connected to what was the primary before a failover: the name may lead to the new one
+            await self._client.connection_pool.disconnect(inuse_connections=False)
 
     def _not_tried(self) -> TierError:
         return TierUnavailable(TIER, f"not tried, after: {self._last_fault}")
@@ -254,6 +273,22 @@ def _fault_of(problem: object) -> TierError:
     return TierUnavailable(TIER, f"Redis answered nonsense: {problem!r:.80}")
 
 
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), _CHUNK):
-        yield items[start : start + _CHUNK]
+def _weight_of_answer(key: RowKey) -> int:
+    return key.plan.register_capacity if key.plan.is_timeline else 1
+
+
+def _weight(entry: Entry) -> int:
+    records = (entry,) if isinstance(entry, Record) else entry.registers.values()
+    return sum(1 + sum(map(len, one.values.values())) // 1024 for one in records)
+
+
+def _parts(items: Sequence[T], weights: Sequence[int]) -> Iterator[Sequence[T]]:
+    """Cut where the weight of a part would pass that of a round trip; at least one item each."""
+    start = total = 0
+    for i, weight in enumerate(weights):
+        if total + weight > _ROUND_TRIP_WEIGHT and i > start:
+            yield items[start:i]
+            start, total = i, 0
+        total += weight
+    if start < len(items):
+        yield items[start:]
