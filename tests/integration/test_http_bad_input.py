@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from tests.openapi_schemas import conform_to
 from tests.sidecars import Answer, Client, a_sidecar
 
@@ -284,75 +282,6 @@ async def test_bad_paths_are_problems(client: Client) -> None:
     assert (await send("GET", "/v1/groups/usr_facts")).json["detail"].endswith("did you mean `user_facts`?")
 
 
-@pytest.mark.parametrize(
-    ("item", "path", "reason"),
-    [
-        ({"features": {"ctiy": "x"}}, "features.ctiy", "UnknownFeature"),
-        ({"features": {"retired": "x"}}, "features.retired", "FeatureRemoved"),
-        ({"features": {"visits": "3"}}, "features.visits", "WrongType"),
-        ({"features": {"visits": 2**63}}, "features.visits", "Int64OutOfRange"),
-        ({"features": {"tags": ["a", 1]}}, "features.tags[1]", "WrongType"),
-        ({"features": {"tags": ["a", "a"]}}, "features.tags[1]", "DuplicateElement"),
-        ({"features": {"city": "x" * 9000}}, "features.city", "ValueTooLarge"),
-        ({"features": {}}, "features", "NothingToWrite"),
-        ({"features": {"city": "a"}, "mode": "upsert"}, "mode", "InvalidValue"),
-        ({"features": {"city": "a"}, "event_time": "soon"}, "event_time", None),
-        ({"features": {"city": "a"}, "event_time": "2999-01-01T00:00:00Z"}, "event_time", None),
-        ({"features": {"city": "a"}, "timestamp": 5}, "timestamp", None),
-        ({"features": {"city": "a"}, "evnt_time": 5}, "evnt_time", "UnknownField"),
-    ],
-)
-async def test_a_bad_write_is_invalid_by_field(
-    client: Client, item: dict[str, Any], path: str, reason: str | None
-) -> None:
-    """In a batch the row's verdict is invalid; alone it is a 422; either way nothing is stored."""
-    good = {"group": "user_facts", "id": "good", "features": {"city": "Busan"}}
-    bad, kept = await client.write({"group": "user_facts", "id": "bad", **item}, good)
-    conform_to({"results": [bad, kept]}, "WriteAnswer")
-    assert (bad["verdict"], kept["verdict"]) == ("invalid", "written")
-    assert bad["path"].startswith(f"writes[0].{path}"), bad
-    assert reason is None or bad["reason"] == reason
-    alone = await client.send("PUT", "/v1/groups/user_facts/rows/bad", item)
-    assert alone.status == 422
-    assert alone.faults[0][0].startswith(path)
-    assert (await client.rows("user_facts", "bad"))[0]["status"] == "missing"
-
-
-async def test_nan_never_gets_in(client: Client) -> None:
-    """NaN and infinities are no JSON, and refused as such."""
-    for word in (b"NaN", b"Infinity", b"-Infinity"):
-        body = b'{"features": {"score": ' + word + b"}}"
-        answer = await client.send("PUT", "/v1/groups/user_facts/rows/1", raw=body)
-        assert (answer.status, answer.reason) == (400, "MalformedJson")
-
-
-async def test_batches_and_items_are_bounded(client: Client) -> None:
-    """More than 500 writes are refused whole; an item over 400 KB is invalid alone."""
-    write = {"group": "user_facts", "id": "1", "features": {"city": "a"}}
-    answer = await client.send("POST", "/v1/features/write", {"writes": [write] * 501})
-    assert (answer.status, answer.reason) == (422, "TooManyWrites")
-    assert (await client.rows("user_facts", "1"))[0]["status"] == "missing"
-    (verdict,) = await client.write({**write, "features": {"notes": "x" * 200_001}})
-    assert (verdict["verdict"], verdict["reason"]) == ("invalid", "ValueTooLarge")
-
-
-async def test_timestamps_that_do_not_fit_are_refused(client: Client) -> None:
-    """Negative, too long for the key's digits, or in another unit: refused with a hint."""
-    for timestamp in (-1, 10**10, "1969-12-31T23:59:59Z", 1.5, "then"):
-        (verdict,) = await client.write(
-            {"group": "clicks", "id": "1", "timestamp": timestamp, "features": {"session": "s"}}
-        )
-        assert verdict["verdict"] == "invalid", timestamp
-        assert verdict["path"] == "writes[0].timestamp"
-
-
-async def test_a_tie_breaker_is_needed(client: Client) -> None:
-    """A group that tells records of one instant apart takes none without."""
-    write = {"group": "clicks", "id": "1", "timestamp": 5, "features": {"article": "a"}}
-    (verdict,) = await client.write(write)
-    assert (verdict["verdict"], verdict["reason"]) == ("invalid", "TieBreakerRequired")
-
-
 async def test_what_is_no_http_is_answered_as_a_problem(client: Client) -> None:
     """Garbage on the socket gets a 400 problem and the connection is closed; the next one is served."""
     address = client.sidecar.data.tcp_addresses[0]
@@ -365,84 +294,3 @@ async def test_what_is_no_http_is_answered_as_a_problem(client: Client) -> None:
     assert b"urn:pannier:problem:MalformedRequest" in answer
     assert b"Invalid method encountered" in answer
     assert (await client.read(RECORD)).status == 200
-
-
-ANY_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=8,
-)
-NAMES = st.sampled_from(["user_facts", "clicks", "nope", ""])
-READS = st.fixed_dictionaries(
-    {
-        "reads": st.lists(
-            st.fixed_dictionaries(
-                {"group": NAMES | ANY_JSON, "ids": st.lists(st.text(max_size=5), max_size=3) | ANY_JSON},
-                optional={
-                    "features": st.lists(st.sampled_from(["city", "article", "retired", "x"]), max_size=3)
-                    | ANY_JSON,
-                    "limit": st.integers(-2, 12) | ANY_JSON,
-                    "since": st.integers(-5, 10**17) | st.sampled_from(["-7d", "-1h", "x"]) | ANY_JSON,
-                    "until": st.integers(-5, 10**17) | ANY_JSON,
-                    "max_age_seconds": st.integers(-1, 10**20) | st.floats() | ANY_JSON,
-                },
-            ),
-            max_size=4,
-        )
-    },
-    optional={"timeout_ms": st.integers(-1, 100) | ANY_JSON, "explain": st.booleans() | ANY_JSON},
-)
-WRITES = st.fixed_dictionaries(
-    {
-        "writes": st.lists(
-            st.fixed_dictionaries(
-                {
-                    "group": NAMES | ANY_JSON,
-                    "id": st.text(max_size=5) | ANY_JSON,
-                    "features": st.dictionaries(
-                        st.sampled_from(
-                            ["city", "visits", "score", "tags", "notes", "article", "session", "x"]
-                        ),
-                        ANY_JSON,
-                        max_size=4,
-                    )
-                    | ANY_JSON,
-                },
-                optional={
-                    "timestamp": st.integers(-5, 10**17) | ANY_JSON,
-                    "event_time": st.integers(-5, 10**17) | ANY_JSON,
-                    "mode": st.sampled_from(["merge", "replace", "force", "x"]),
-                    "unset": st.lists(st.sampled_from(["city", "x"]), max_size=2) | ANY_JSON,
-                },
-            ),
-            max_size=3,
-        )
-    },
-)
-
-
-async def test_no_body_whatsoever_is_a_500(client: Client) -> None:
-    """Anything near a request or far from it is answered or refused, and every answer keeps to its schema."""
-    loop = asyncio.get_running_loop()
-    sent = 0
-
-    def send(path: str, body: object) -> Answer:
-        raw = json.dumps(body).encode()
-        return asyncio.run_coroutine_threadsafe(client.send("POST", path, raw=raw), loop).result(20)
-
-    @settings(deadline=None, max_examples=150, suppress_health_check=list(HealthCheck))
-    @given(READS | ANY_JSON, WRITES | ANY_JSON)
-    def fuzz(read: object, write: object) -> None:
-        nonlocal sent
-        sent += 1
-        _check(send("/v1/features/read", read), "ReadAnswer", read)
-        _check(send("/v1/features/write", write), "WriteAnswer", write)
-        assert send("/v1/features/invalidate", read).status in {400, 422}
-
-    await asyncio.to_thread(fuzz)
-    assert sent > 50
-
-
-def _check(answer: Answer, schema: str, body: object) -> None:
-    assert answer.status in {200, 400, 404, 422}, (answer.status, answer.body, body)
-    conform_to(answer.json, schema if answer.status == 200 else "ProblemDetails")
