@@ -186,10 +186,11 @@ def test_a_tombstone_the_look_knows_takes_no_room() -> None:
     assert ask(merge(slower, entry, ROOM)) == shows(3)
 
 
-def test_what_makes_room_raises_the_edge_of_the_snapshot() -> None:
-    """Rows of the look go from the coverage; the entry still answers above."""
-    entry = a_look(*(a_row(second) for second in range(1, 7)), capacity=4)
-    assert (entry.complete_from, entry.trimmed_at) == (key_of(3), "")
+@pytest.mark.parametrize("revision", [OLD, NOW_US - READ_MARGIN_US])
+def test_what_makes_room_raises_the_edge_of_the_snapshot(revision: int) -> None:
+    """Rows the look is sure to know go from the coverage; the entry still answers above."""
+    entry = a_look(*(a_row(second, revision) for second in range(1, 7)), capacity=4)
+    assert (entry.complete_from, entry.trimmed_at, entry.trimmed_revision) == (key_of(3), "", 0)
     assert ask(entry, 3) == shows(6, 5, 4, more=True)
     assert ask(entry, 4) is None
     assert ask(entry, 4, low=3) == shows(6, 5, 4, 3)
