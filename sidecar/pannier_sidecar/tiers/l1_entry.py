@@ -26,9 +26,9 @@ State = Record | Timeline
 LOOK_NOW: Final = 0
 BYTES_OBJECT: Final = 33
 """Bytes of an empty ``bytes``."""
-_INTEGERS: Final = 8 * 32
+_INTEGERS: Final = 6 * 32
 """Bytes of an entry's integers beyond what the structs hold."""
-_SLOT: Final = 110
+_SLOT: Final = 90
 """Bytes of a dict slot and a place in the eviction ring, at the fill a growing dict has on average."""
 
 
@@ -47,8 +47,8 @@ class LocalEntry(msgspec.Struct, gc=False):
     soft_us: int
     hard_us: int
     reads: int = 0
-    swept_reads: int = -1
-    """``reads`` when the hand of the clock last passed; -1 gives an entry its first second chance."""
+    swept_reads: int = 0
+    """``reads`` when the hand of the clock last passed; fewer than ``reads`` is a second chance."""
     early_us: int = 0
     """When the next read refreshes early; drawn at the first look, by the read rate. 0 = not yet."""
     retry_at_us: int = 0
@@ -141,26 +141,27 @@ def first_look_us(plan: GroupPlan, pack: Pack, taken_at_us: int, due: Deadlines)
 
 
 def early_refresh_us(entry: LocalEntry, now_us: int, load_us: float, draw: float) -> int:
-    """When an entry is refreshed early, drawn once instead of at every read; at the latest its soft deadline.
+    """When the next read refreshes an entry early, drawn once instead of at every read; at the latest soft.
 
-    The rule of `pannier_sidecar.entry.freshness.judge`, under which a read that comes x before the soft
-    deadline refreshes with the probability exp(-x/w), has for reads at the rate r a first success whose
-    hazard sums up to r * w * exp(-x/w). Setting that to a draw from the exponential distribution gives x, so
-    that hits in between cost one comparison and no dice.
+    Under the rule of `pannier_sidecar.entry.freshness.judge` a read that comes x before the soft deadline
+    """When the next read refreshes early, drawn once instead of at every read; soft at the latest.
+    chances so far, r * w * exp(-x/w), reaches a draw from the exponential distribution. That moment is known
+    beforehand, and so hits until then cost one comparison and no dice. The success is itself a read, so the
+    first read after one mean gap less stands for it.
     """
     elapsed_us = max(now_us - entry.taken_at_us, 1)
-    reads_per_us = entry.reads / elapsed_us
+    reads_per_us = max(entry.reads, 1) / elapsed_us
     window_us = early_window_us(
         entry.plan.policy.early_expiration_factor,
         reads_per_second=reads_per_us * 1_000_000,
         load_us=load_us,
         soft_ttl_us=entry.soft_us - entry.taken_at_us,
     )
-    expected_reads = reads_per_us * window_us
-    sum_of_hazards = -math.log1p(-draw)
-    if expected_reads <= sum_of_hazards or sum_of_hazards <= 0:
+    chances = -math.log1p(-draw)
+    if window_us <= 0 or chances <= 0:
         return entry.soft_us
-    return max(now_us, entry.soft_us - int(window_us * math.log(expected_reads / sum_of_hazards)))
+    before_us = window_us * math.log(reads_per_us * window_us / chances) + 1 / reads_per_us
+    return min(max(now_us, entry.soft_us - int(before_us)), entry.soft_us)
 
 
 def holds_same_rows(old: GroupPlan, new: GroupPlan) -> bool:

@@ -58,7 +58,8 @@ class Segment:
         old = self.entries.get(row_id)
         if old is not None:
             self._weigh(row_id, old, -1)
-            entry.swept_reads = -1
+            if old.reads > old.swept_reads:
+                entry.swept_reads = -1  # what was read of the old entry speaks for the new one
         self.entries[row_id] = entry
         self._weigh(row_id, entry, 1)
         if old is None or old.negative != entry.negative:
@@ -182,7 +183,7 @@ class L1Cache:
         entry = self.make(key.plan, pack, now_us)
         entry.soft_us = min(held.soft_us, entry.soft_us)
         entry.hard_us = min(held.hard_us, entry.hard_us)
-        entry.taken_at_us, entry.reads = held.taken_at_us, held.reads
+        entry.taken_at_us, entry.reads, entry.swept_reads = held.taken_at_us, held.reads, held.swept_reads
         entry.check_at_us = min(entry.check_at_us, entry.soft_us)
         self._hold(key.plan, key.id, entry, now_us)
 
@@ -234,6 +235,7 @@ class L1Cache:
             soft_us=min(due.soft_us, hard_us),
             hard_us=hard_us,
             reads=entry.reads,
+            swept_reads=entry.swept_reads,
         )
         segment.put(row_id, renewed)
         return renewed
