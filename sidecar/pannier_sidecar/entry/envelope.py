@@ -34,6 +34,7 @@ one."""
 _RECORD = struct.Struct(">QQBBqq")
 _META = struct.Struct(">qQQBH")
 _FOREVER = -1
+_KINDS = {int(kind): kind for kind in Kind}
 _payload_encoder = msgspec.msgpack.Encoder()
 _payload_decoder = msgspec.msgpack.Decoder(Fragments)
 
@@ -61,10 +62,10 @@ def decode_record(data: bytes, *, now_us: int) -> Record:
         revision, loaded_at_us, version, kind, event_time_us, expires_at = _RECORD.unpack_from(data)
         if version != CACHE_FORMAT:
             raise EnvelopeUnreadable(f"format {version}, not {CACHE_FORMAT}")
-        known = Kind(kind)
+        known = _KINDS[kind]
         values = _payload_decoder.decode(data[_RECORD.size :]) if known is Kind.FOUND else {}
-    except (struct.error, ValueError, msgspec.MsgspecError) as error:
-        raise EnvelopeUnreadable(f"{len(data)} bytes are not a cached record: {error}") from error
+    except (struct.error, KeyError, ValueError, msgspec.MsgspecError) as error:
+        raise EnvelopeUnreadable(f"{len(data)} bytes are not a cached record: {error!r}") from error
     return Record(
         known,
         revision,
