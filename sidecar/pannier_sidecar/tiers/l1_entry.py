@@ -144,10 +144,10 @@ def early_refresh_us(entry: LocalEntry, now_us: int, load_us: float, draw: float
     """When the next read refreshes an entry early, drawn once instead of at every read; at the latest soft.
 
     Under the rule of `pannier_sidecar.entry.freshness.judge` a read that comes x before the soft deadline
-    """When the next read refreshes early, drawn once instead of at every read; soft at the latest.
-    chances so far, r * w * exp(-x/w), reaches a draw from the exponential distribution. That moment is known
-    beforehand, and so hits until then cost one comparison and no dice. The success is itself a read, so the
-    first read after one mean gap less stands for it.
+    refreshes with the probability exp(-x/w). Reads at the rate r then bring the first success where the
+    sum of chances so far, r * w * exp(-x/w), reaches a draw from the exponential distribution. That moment is
+    known beforehand, and so hits until then cost one comparison and no dice. The success is itself a read, so
+    the first read after one mean gap less stands for it.
     """
     elapsed_us = max(now_us - entry.taken_at_us, 1)
     reads_per_us = max(entry.reads, 1) / elapsed_us
