@@ -48,7 +48,7 @@ lock: ## Write requirements/*.txt anew: every package pinned and hashed
 		--output-file requirements/run.txt
 
 crd: ## Write crds/ anew from the contract
-	@$(BIN)/pannier crd > crds/featuregroups.yaml
+	@$(BIN)/pannier crd > crds/featuregroups.pannier.dev.yaml
 
 test-tools: ## Install what the tests need
 	@$(PYTHON) tools/bootstrap.py test
