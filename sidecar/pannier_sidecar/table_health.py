@@ -68,7 +68,10 @@ class TableHealth:
 
     async def _keep_looking(self) -> None:
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 - logged whole; a fault of ours must not end the looking for good
+                _log.exception("table_look_failed")
             await asyncio.sleep(RETRY_SECONDS if self.faults or self._plan() is None else INTERVAL_SECONDS)
 
     async def __aenter__(self) -> Self:

@@ -6,9 +6,10 @@ there are no middlewares and no access log to pay for on every request.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 import structlog
@@ -21,11 +22,14 @@ from pannier_sidecar.errors import TierError
 from pannier_sidecar.metrics import Metrics
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
+BODY_SECONDS: Final = 30.0
+"""How long a client may take to send a body; one that stalls must not hold its connection for good."""
 Handler = Callable[..., Awaitable[web.StreamResponse]]
 """Takes the request, then the decoded captures of its pattern."""
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 SERVER: Final = {"Server": "pannier"}
+_TOO_LARGE: Final = Problem("", "BodyTooLarge", f"the body is larger than {MAX_BODY_BYTES} bytes (8 MiB)")
 _JSON_HEADERS: Final = {"Content-Type": "application/json", **SERVER}
 _PROBLEM_HEADERS: Final = {"Content-Type": problems.CONTENT_TYPE, **SERVER}
 
@@ -127,17 +131,19 @@ def document_answer(status: int, body: bytes, headers: Mapping[str, str] | None 
     return web.Response(body=body, status=status, headers={**base, **headers} if headers else base)
 
 
-async def body_of(request: web.BaseRequest) -> bytes:
+async def body_of(request: web.BaseRequest, patience_seconds: float = BODY_SECONDS) -> bytes:
     """Read a body whole; refuses by its announced length before a byte of it is read."""
     length = request.content_length
     if length is not None and length > MAX_BODY_BYTES:
-        refuse_body()
-    return await request.read()
-
-
-def refuse_body() -> NoReturn:
-    """Refuse a body over the limit."""
-    raise RequestRefused.because("BodyTooLarge", f"the body is larger than {MAX_BODY_BYTES} bytes (8 MiB)")
+        raise RequestRefused([_TOO_LARGE])
+    if request.content.is_eof():  # it came along with the head, as small ones do: nothing to wait for
+        return await request.read()
+    try:
+        async with asyncio.timeout(patience_seconds):
+            return await request.read()
+    except TimeoutError as error:
+        sentence = f"the body did not arrive within {patience_seconds:g} s"
+        raise RequestRefused.because("RequestTimeout", sentence) from error
 
 
 async def _confirm_expectation(request: web.BaseRequest) -> None:
@@ -152,7 +158,7 @@ async def _confirm_expectation(request: web.BaseRequest) -> None:
 
 def _of_aiohttp(error: web.HTTPException | web.RequestPayloadError) -> Problem:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return Problem("", "BodyTooLarge", f"the body is larger than {MAX_BODY_BYTES} bytes (8 MiB)")
+        return _TOO_LARGE
     return Problem("", "MalformedRequest", f"the body cannot be read: {error}")
 
 
