@@ -24,6 +24,7 @@ HOST: Final = "127.0.0.1"
 _START_SECONDS: Final = 90.0
 _STOP_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.05
+_PROBE_SECONDS: Final = 30.0
 _SHOWN_OUTPUT: Final = 3000
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -133,7 +134,7 @@ class Child:
 
 def http_status(port: int, path: str) -> int:
     """GET a path and return the status; OSError where nobody answers."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    connection = http.client.HTTPConnection(HOST, port, timeout=_PROBE_SECONDS)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

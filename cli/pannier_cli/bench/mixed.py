@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ import msgspec
 
 from pannier_cli.bench import mixed_workload as workload
 from pannier_cli.bench import preload, scrape, servers
-from pannier_cli.bench.children import HOST, Child
+from pannier_cli.bench.children import HOST, Child, http_status
 from pannier_cli.bench.open_loop import LoadReport, Order
 from pannier_cli.bench.servers import SidecarChild
 from pannier_cli.failures import CommandFailed
@@ -29,6 +30,9 @@ TARGET_P99_MS: Final = 30.0
 MAX_FAILURE_SHARE: Final = 0.001
 _FINEST_STEP: Final = 0.1
 _LARGEST_FACTOR: Final = 16.0
+_SETTLE_SECONDS: Final = 60.0
+_QUICK_ANSWERS: Final = 10
+_QUICK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,9 +129,21 @@ def _search(plan: Plan, first: Trial, parts: Parts, tell: Tell) -> Iterator[Tria
     held, failed = (first.factor, None) if first.holds else (0.0, first.factor)
     short = replace(plan, warmup_seconds=min(plan.warmup_seconds, 3.0))
     while (factor := next_factor(held, failed)) is not None:
+        _settle(parts.sidecar.admin_port)
         trial = _trial(short, factor, parts, tell)
         yield trial
         held, failed = (factor, failed) if trial.holds else (held, factor)
+
+
+def _settle(admin_port: int) -> None:
+    """Wait until the sidecar has worked off what an overload left behind: it answers at once again."""
+    give_up_at = time.monotonic() + _SETTLE_SECONDS
+    quick = 0
+    while quick < _QUICK_ANSWERS and time.monotonic() < give_up_at:
+        asked_at = time.monotonic()
+        http_status(admin_port, "/livez")
+        quick = quick + 1 if time.monotonic() - asked_at < _QUICK_SECONDS else 0
+        time.sleep(_QUICK_SECONDS)
 
 
 def _trial(plan: Plan, factor: float, parts: Parts, tell: Tell) -> Trial:
