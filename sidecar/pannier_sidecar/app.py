@@ -48,7 +48,6 @@ from pannier_sidecar.tier_events import BadValueLog, CircuitLog
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2_redis import RedisTier
 from pannier_sidecar.tiers.l3 import Store
-from pannier_sidecar.tiers.l3_dynamodb import DynamoDBSettings, DynamoDBStore
 from pannier_sidecar.tiers.l3_embedded import EmbeddedStore
 from pannier_sidecar.version import VERSION
 from pannier_sidecar.write_path import WritePath
@@ -125,6 +124,9 @@ async def _open_store(parts: _Parts) -> Store:
     settings = parts.settings
     store: Store
     if settings.store == "dynamodb":
+        # importing the AWS client takes a third of the start, which a laptop without AWS need not wait for
+        from pannier_sidecar.tiers.l3_dynamodb import DynamoDBSettings, DynamoDBStore  # noqa: PLC0415
+
         client = DynamoDBSettings(endpoint_url=settings.dynamodb_endpoint_url)
         store = DynamoDBStore(client, on_bad_value=BadValueLog().heard, dice=random.Random())
         flag = "--store"
