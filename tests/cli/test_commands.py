@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from tests.servers import free_port
+from tests.servers import ROOT, free_port
 
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.main import COMMANDS, pannier
@@ -209,6 +209,15 @@ def test_serve_help_lists_every_setting_with_its_environment_twin() -> None:
     for option in OPTIONS:
         assert option.flag in text
         assert option.env in text
+
+
+def test_the_reference_page_names_every_command_and_exit_code() -> None:
+    """docs/reference/cli.md lists all subcommands and all exit codes by number."""
+    page = (ROOT / "docs" / "reference" / "cli.md").read_text()
+    for name in COMMANDS:
+        assert f"`pannier {name}" in page, name
+    for code in ExitCode:
+        assert f"| {code.value} | " in page, code
 
 
 @pytest.mark.parametrize(
