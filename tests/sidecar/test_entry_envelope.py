@@ -83,6 +83,7 @@ def test_the_layout_is_what_the_script_reads() -> None:
     assert encode_coverage(timeline).hex(" ", -1) == (
         "ff ff ff ff ff ff ff ff 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 06 01 00 01 7f 30 35"
     )
+    assert {kind.name: int(kind) for kind in Kind} == {"MISSING": 1, "MARKER": 2, "TOMBSTONE": 3, "FOUND": 4}
     assert CACHE_FORMAT == 1
 
 

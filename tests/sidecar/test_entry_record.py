@@ -78,7 +78,7 @@ def test_missing_replaces_an_earlier_life_and_loses_to_a_write_since() -> None:
     """A row that left the store without a tombstone leaves the caches; a write within the margin stays."""
     missing = from_row(None, read_start_us=NOW_US)
     assert missing.kind is Kind.MISSING
-    assert missing.revision == NOW_US - READ_MARGIN_US
+    assert missing.revision == NOW_US - READ_MARGIN_US == NOW_US - 60_000_000
     earlier = from_row(a_row(NOW_US - READ_MARGIN_US - 1), read_start_us=NOW_US - READ_MARGIN_US)
     since = from_row(a_row(NOW_US - READ_MARGIN_US + 1), read_start_us=NOW_US - READ_MARGIN_US + 1)
     assert merge(earlier, missing) is missing
@@ -93,6 +93,13 @@ def test_a_row_without_a_revision_replaces_a_missing_seen_before_it_was_put_ther
     assert merge(missing, found) is found
     assert merge(found, missing) is found
     assert merge(found, written) is written
+
+
+def test_any_revision_the_store_gave_is_kept() -> None:
+    """Only its absence, which reads as 1, is filled in."""
+    assert from_row(a_row(revision=2), read_start_us=NOW_US).revision == 2
+    assert from_row(a_row(revision=1), read_start_us=NOW_US).revision == NOW_US - 60_000_000
+    assert marker(7, NOW_US) == Record(Kind.MARKER, 7, NOW_US, 0, None, {})
 
 
 def test_from_row_takes_over_what_caches_need() -> None:

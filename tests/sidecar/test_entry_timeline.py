@@ -182,6 +182,8 @@ def test_a_tombstone_the_look_knows_takes_no_room() -> None:
     """Inside the coverage absence says the same; a newer one is kept against slower looks."""
     entry = a_look(a_row(3), a_row(5, OLD, deleted=True), a_row(7, NOW_US, deleted=True))
     assert set(entry.registers) == {key_of(3), key_of(7)}
+    at_the_edge = a_row(8, NOW_US - READ_MARGIN_US, deleted=True)
+    assert key_of(8) not in a_look(at_the_edge).registers
     slower = a_look(a_row(3), a_row(5), a_row(7), read_start_us=NOW_US - 1)
     assert ask(merge(slower, entry, ROOM)) == shows(3)
 
@@ -242,6 +244,15 @@ def test_a_fence_seen_by_the_look_hides_the_rows_still_to_be_removed() -> None:
     entry = a_look(*(a_row(second) for second in range(1, 9)), fence=a_fence(8), capacity=3)
     assert ask(entry) == shows(exists=False)
     assert set(entry.registers) == {FENCE_SORT_KEY}
+
+
+def test_a_fence_hides_up_to_its_own_instant_and_no_further() -> None:
+    """A row of that very instant is gone, also one written later."""
+    entry = merge(a_look(a_row(6)), a_write(a_fence(5, NOW_US)), ROOM)
+    for second in (4, 5):
+        assert ask(merge(entry, a_write(a_row(second, NOW_US + 1)), ROOM)) == shows(6)
+        assert merge(entry, a_write(a_row(second, NOW_US)), ROOM) == entry
+    assert ask(merge(entry, a_write(a_row(7, NOW_US)), ROOM)) == shows(7, 6)
 
 
 def test_an_expired_fence_hides_nothing_written_after_it() -> None:
