@@ -199,7 +199,7 @@ def for_checking() -> None:
 def for_testing() -> None:
     """What `make test` needs."""
     for_checking()
-    debian.provide([debian.REDIS])
+    debian.provide([debian.REDIS, debian.WRK])
     dynamodb_local()
     dynoxide()
 
@@ -207,7 +207,6 @@ def for_testing() -> None:
 def for_benchmarks() -> None:
     """What the benchmarks need beyond the tests."""
     for_testing()
-    debian.provide([debian.WRK])
     feast()
 
 
