@@ -47,12 +47,16 @@ class Arrivals:
         now_us = self._clock.now_us()
         if self._writer is not None and from_l2 is not None:
             from_l2 = self._writer.overlay(key, from_l2)
-        usable = from_l2 if from_l2 is not None and self._is_within_bound(key.plan, from_l2, now_us) else None
-        state = merged(key.plan, usable, self._above(key, now_us))
+        state = None
+        if from_l2 is not None:
+            usable = from_l2 if self._is_within_bound(key.plan, from_l2, now_us) else None
+            state = merged(key.plan, usable, self._above(key, usable, now_us))
+        held = self._l1.held(key.plan, key.id, now_us)
         strong = (
             key.plan.is_strong
             or self._recent.is_blind(now_us)
             or self._recent.delta(key, now_us) is not None
+            or (held is not None and not held.row)
             or any(is_marker(known) for known in (from_l2, state) if known is not None)
         )
         return Known(key, state, from_l2, strong)
@@ -81,7 +85,8 @@ class Arrivals:
         is served, but not cached while a marker stands above it.
         """
         key, now_us = said.known.key, self._clock.now_us()
-        newest = merged(key.plan, merged(key.plan, said.known.state, state), self._above(key, now_us))
+        newest = merged(key.plan, said.known.state, state)
+        newest = merged(key.plan, newest, self._above(key, newest, now_us))
         pack = pack_state(key.plan, key.id, newest or state, now_us)
         if pack.row:
             if self._writer is not None and key.plan.policy.remote.state == "Enabled":
@@ -127,16 +132,16 @@ class Arrivals:
         source: Source = "l1" if known.from_l2 is None else "l2"
         return Loaded(self._l1.put_stale(key, pack, now_us, until_us), source, stale=True, error=error)
 
-    def _above(self, key: RowKey, now_us: int) -> State | None:
-        """What L1 holds, as long as it may correct an older state, and what was written of late."""
+    def _above(self, key: RowKey, state: State | None, now_us: int) -> State | None:
+        """What was written of late, and what L1 holds, as long as it may correct ``state``."""
+        written = self._written(key, now_us)
         entry = self._l1.held(key.plan, key.id, now_us)
-        held = entry.state() if entry is not None else None
-        if held is not None and entry is not None:
-            bound = self._is_within_bound(key.plan, held, now_us)
-            is_shared = key.plan.policy.remote.state == "Enabled"
-            if not (bound if is_shared else now_us < entry.hard_us):
-                held = None
-        return merged(key.plan, held, self._written(key, now_us))
+        if entry is None or (state is not None and entry.pack.is_superseded_by(state)):
+            return written
+        bound_us = entry.hard_us
+        if key.plan.policy.remote.state == "Enabled":
+            bound_us = remote_deadlines(key.plan, entry.pack.loaded_at_us, 0, negative=False).hard_us
+        return merged(key.plan, entry.state(), written) if now_us < bound_us else written
 
     def _written(self, key: RowKey, now_us: int) -> State | None:
         """What this sidecar wrote of late, and what of it L2 has not confirmed."""

@@ -35,7 +35,6 @@ def pack_record(plan: GroupPlan, row_id: str, record: Record, now_us: int) -> Re
     if is_live:
         splice.add(row_head(row_id, FOUND) + b",")
         splice.add_features(plan.served, record.values)
-        splice.add(b"}")
     elif record.kind is not Kind.MARKER:
         splice.add(missing_row(plan, row_id))
     return RecordPack(
@@ -80,6 +79,9 @@ def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int)
         loaded_at_us=timeline.loaded_at_us,
         event_time_us=registers[shown[0]].event_time_us if shown else 0,
         valid_until_us=_valid_until(plan, answer),
+        newest_revision=max(
+            [timeline.as_of, timeline.trimmed_revision, *(r.revision for r in registers.values())]
+        ),
     )
 
 
@@ -87,16 +89,14 @@ def _add_records(
     splice: Splice, plan: GroupPlan, timeline: Timeline, sort_keys: tuple[str, ...] | list[str], before: bytes
 ) -> None:
     splice.add(before)
-    for position, key in enumerate(sort_keys):
-        if position:
-            splice.add(b",")
+    separator = b""
+    for key in sort_keys:
         slot = len(splice.spans)
-        begin = splice.at
-        splice.spans += (begin, 0)
-        splice.add(record_head(plan, key))
+        splice.spans += (splice.at + len(separator), 0)
+        splice.add(separator + record_head(plan, key))
         splice.add_features(plan.served, timeline.registers[key].values)
-        splice.add(b"}")
         splice.spans[slot + 1] = splice.at
+        separator = b","
 
 
 def _pack_meta(timeline: Timeline, slots: tuple[str, ...]) -> bytes:

@@ -68,6 +68,14 @@ class RecordPack(msgspec.Struct, frozen=True, gc=False):
         body = cut_features(shape.columns, self.row, array("I", self.spans), 0, transform)
         return Rendered(row_head(row_id, FOUND) + b"," + body + b"}", self.event_time_us)
 
+    def is_superseded_by(self, state: Record | Timeline) -> bool:
+        """Whether merging with this state would give just that state."""
+        return (
+            isinstance(state, Record)
+            and state.kind is not Kind.MARKER
+            and (state.revision, state.loaded_at_us) > (self.revision, self.loaded_at_us)
+        )
+
     def unpack(self, plan: GroupPlan) -> Record:
         """The entry, for merging."""
         is_found = self.kind is Kind.FOUND
@@ -91,6 +99,8 @@ class TimelinePack(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int
     """Of the newest record shown."""
     valid_until_us: int | None
+    newest_revision: int
+    """The highest that anything in it has; a snapshot as of later knows all of it."""
 
     def row_for(
         self, shape: ReadShape, row_id: str, now_us: int, transform: Transform | None = None
@@ -106,6 +116,10 @@ class TimelinePack(msgspec.Struct, frozen=True, gc=False):
         records = [cut.record(slots[key], key) for key in answer.sort_keys]
         newest = skeleton.registers[answer.sort_keys[0]].event_time_us if answer.sort_keys else 0
         return Rendered(found_row(row_id, records, more=answer.more), newest)
+
+    def is_superseded_by(self, state: Record | Timeline) -> bool:
+        """Whether merging with this state would give just that state."""
+        return isinstance(state, Timeline) and state.as_of > self.newest_revision
 
     def unpack(self, plan: GroupPlan) -> Timeline:
         """The entry, for merging."""

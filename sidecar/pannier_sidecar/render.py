@@ -18,7 +18,7 @@ import msgspec
 from pannier.errors import ValueRefused
 from pannier.keys import parse_sort_key
 from pannier.times import format_rfc3339
-from pannier.values import from_opaque, is_opaque
+from pannier.values import from_opaque
 from pannier_sidecar.plan import FeaturePlan, GroupPlan
 from pannier_sidecar.row import Fragment, Fragments
 
@@ -33,6 +33,8 @@ Column = tuple[int, FeaturePlan]
 """A served feature and the offset of its span among those of one record."""
 
 _OPEN = b'"features":{'
+_OPAQUE: Final = 0
+"""First byte of what `pannier.values.opaque` makes, which begins no JSON."""
 _json = msgspec.json.Encoder().encode
 
 
@@ -52,29 +54,33 @@ class Splice:
         self.at += len(piece)
 
     def add_features(self, features: Sequence[FeaturePlan], values: Fragments) -> None:
-        """``"features":{...}`` and ``"defaulted":[...]``; two span entries per feature, zeros if absent."""
-        pieces, spans = self.pieces, self.spans
-        pieces.append(_OPEN)
-        at = self.at + len(_OPEN)
+        """End an object with ``"features":{...}`` and ``"defaulted":[...]``.
+
+        Two span entries per feature, zeros where it is absent. One loop in one function: it runs for every
+        feature of every record that is taken in.
+        """
+        pieces, spans, get = self.pieces, self.spans, values.get
+        at = self.at
+        separator = _OPEN
         defaulted: list[bytes] = []
-        first = True
         for feature in features:
-            fragment, flag = values.get(feature.id), 0
-            if fragment is not None and is_opaque(fragment):
-                fragment = _reread(feature, fragment)
-            if fragment is None:
-                fragment, flag = feature.default, DEFAULTED
+            fragment, flag = get(feature.id), 0
+            if fragment is None or fragment[0] == _OPAQUE:
+                fragment, flag = _stand_in(feature, fragment)
                 if fragment is None:
                     spans += (0, 0)
                     continue
-                defaulted.append(feature.json_name[:-1])
-            name = feature.json_name if first else b"," + feature.json_name
-            first = False
-            pieces += (name, fragment)
-            start = at + len(name)
+                if flag:
+                    defaulted.append(feature.json_name[:-1])
+            name = feature.json_name
+            pieces += (separator, name, fragment)
+            start = at + len(separator) + len(name)
             at = start + len(fragment)
             spans += (start | flag, at)
-        tail = _close(defaulted)
+            separator = b","
+        tail = _close(defaulted) + b"}"
+        if separator is _OPEN:
+            tail = _OPEN + tail
         pieces.append(tail)
         self.at = at + len(tail)
 
@@ -113,9 +119,10 @@ def stored_values(
 ) -> Fragments:
     """Fragments of a rendered record by id, defaults left out."""
     values: Fragments = {}
-    for offset, feature in columns_of(features):
-        start, end = spans[base + offset], spans[base + offset + 1]
-        if end and not start & DEFAULTED:
+    for feature in features:
+        start, end = spans[base], spans[base + 1]
+        base += 2
+        if end and start < DEFAULTED:
             values[feature.id] = buffer[start:end]
     return values
 
@@ -201,9 +208,14 @@ def _close(defaulted: list[bytes]) -> bytes:
     return b'},"defaulted":[' + b",".join(defaulted) + b"]" if defaulted else b"}"
 
 
-def _reread(feature: FeaturePlan, fragment: Fragment) -> Fragment | None:
-    """A fragment taken in by a sidecar that did not know the feature's type; unreadable counts as absent."""
-    try:
-        return feature.codec.from_attribute(from_opaque(fragment))
-    except ValueRefused:
-        return None
+def _stand_in(feature: FeaturePlan, fragment: Fragment | None) -> tuple[Fragment | None, int]:
+    """What is shown where the plain fragment is not there: one of a type that was unknown, or the default.
+
+    A fragment taken in by a sidecar that did not know the feature is read now; unreadable counts as absent.
+    """
+    if fragment is not None:
+        try:
+            return feature.codec.from_attribute(from_opaque(fragment)), 0
+        except ValueRefused:
+            pass
+    return feature.default, DEFAULTED

@@ -8,7 +8,6 @@ look (a deadline, another plan, an expired row) has ``check_at_us`` in the past 
 from __future__ import annotations
 
 import math
-import sys
 from typing import Final
 
 import msgspec
@@ -26,10 +25,12 @@ State = Record | Timeline
 LOOK_NOW: Final = 0
 BYTES_OBJECT: Final = 33
 """Bytes of an empty ``bytes``."""
-_INTEGERS: Final = 6 * 32
-"""Bytes of an entry's integers beyond what the structs hold."""
 _SLOT: Final = 90
 """Bytes of a dict slot and a place in the eviction ring, at the fill a growing dict has on average."""
+_STRUCTS: Final = 224
+_INTEGERS: Final = 6 * 32
+_FIXED: Final = _STRUCTS + _INTEGERS + _SLOT + 2 * BYTES_OBJECT + 49
+"""Of every entry: entry and pack, their integers, its place, two ``bytes`` and the id's ``str``."""
 
 
 class LocalEntry(msgspec.Struct, gc=False):
@@ -51,6 +52,8 @@ class LocalEntry(msgspec.Struct, gc=False):
     """``reads`` when the hand of the clock last passed; fewer than ``reads`` is a second chance."""
     early_us: int = 0
     """When the next read refreshes early; drawn at the first look, by the read rate. 0 = not yet."""
+    weight: int = 0
+    """Bytes that the cache counts for it."""
     retry_at_us: int = 0
     """No refresh before this: the last one failed."""
     shape: ReadShape | None = None
@@ -67,19 +70,18 @@ class LocalEntry(msgspec.Struct, gc=False):
         """Until when it may be served, marked, while lower tiers are down."""
         return self.hard_us + self.plan.policy.stale_if_error_seconds * 1_000_000
 
-    @property
-    def weight(self) -> int:
-        """Bytes of memory it takes, with its place in the cache; the id's own text is added by the cache."""
-        pack = self.pack
-        owned = [pack.row, pack.spans, *(() if isinstance(pack, RecordPack) else (pack.rest, pack.meta))]
-        if self.shape_row:
-            owned.append(self.shape_row)
-        payload = sum(len(piece) + BYTES_OBJECT for piece in owned)
-        return payload + sys.getsizeof(self) + sys.getsizeof(pack) + _INTEGERS + _SLOT
-
     def state(self) -> State:
         """The entry as a value to merge with."""
         return self.pack.unpack(self.plan)
+
+
+def weight_of(row_id: str, entry: LocalEntry) -> int:
+    """Bytes of memory that an entry takes, with its id and its place in the cache."""
+    pack = entry.pack
+    payload = len(pack.row) + len(pack.spans) + len(entry.shape_row) + _FIXED
+    if not isinstance(pack, RecordPack):
+        payload += len(pack.rest) + len(pack.meta) + 2 * BYTES_OBJECT
+    return payload + len(row_id) * (1 if row_id.isascii() else 4)
 
 
 def make_entry(

@@ -7,7 +7,6 @@ it. Who has to go is decided by `pannier_sidecar.tiers.eviction`.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from random import random
 from typing import Final
@@ -30,6 +29,7 @@ from pannier_sidecar.tiers.l1_entry import (
     holds_same_rows,
     local_deadlines,
     make_entry,
+    weight_of,
 )
 
 NEGATIVE_SHARE: Final = 0.05
@@ -71,9 +71,12 @@ class Segment:
         if old is not None:
             self._weigh(row_id, old, -1)
 
-    def grow(self, by: int) -> None:
-        """Count bytes that an entry took on after it was put (the row of another shape)."""
+    def grow(self, entry: LocalEntry, by: int) -> None:
+        """Count bytes that a held entry took on after it was put (the row of another shape)."""
+        entry.weight += by
         self.bytes += by
+        if entry.negative:
+            self.negative_bytes += by
 
     def evict(self, ring: SecondChance, now_us: int) -> bool:
         """Drop one entry; False if the ring is empty."""
@@ -91,10 +94,11 @@ class Segment:
         self.bytes = self.negative_bytes = 0
 
     def _weigh(self, row_id: str, entry: LocalEntry, sign: int) -> None:
-        weight = sign * (entry.weight + sys.getsizeof(row_id))
-        self.bytes += weight
+        if sign > 0:
+            entry.weight = weight_of(row_id, entry)
+        self.bytes += sign * entry.weight
         if entry.negative:
-            self.negative_bytes += weight
+            self.negative_bytes += sign * entry.weight
 
     def __repr__(self) -> str:
         return f"<Segment {self.name} {len(self.entries)} entries, {self.bytes}/{self.limit_bytes} bytes>"
@@ -198,7 +202,7 @@ class L1Cache:
         segment = self._segments.get(entry.plan.name)
         if segment is None or segment.entries.get(row_id) is not entry:
             return
-        segment.grow(len(row) - len(entry.shape_row) + (0 if entry.shape_row else BYTES_OBJECT))
+        segment.grow(entry, len(row) - len(entry.shape_row) + (0 if entry.shape_row else BYTES_OBJECT))
         entry.shape, entry.shape_row = shape, row
 
     def postpone(self, key: RowKey, now_us: int) -> None:
