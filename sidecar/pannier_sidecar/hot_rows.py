@@ -1,14 +1,16 @@
 """The hot path: whole-hit requests spliced from bytes that L1 holds ready.
 
-Per row: one dict lookup, one identity check of the plan, one comparison with a deadline, one append. Nothing
-is decoded, encoded or awaited. Whatever is not plain (a range, an option, a deadline that was passed, a key
-that is not there) makes the answer None, and the request takes the long way through
-`pannier_sidecar.read_path`.
+Nothing is decoded, encoded or awaited. Per row: one dict lookup, one identity check of the plan, one
+comparison with a deadline, one append. Where the same rows are asked for again and again, checks are made
+once per read: rows whose entries need no look for a while wait in a plain dict of bytes, under one deadline
+for all of them. Whatever is not plain (a range, an option, a hard deadline that was passed, a key that is
+not there) makes the answer None, and the request takes the long way through `pannier_sidecar.read_path`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import random
 from typing import Final
 
 from pannier_sidecar.api.read_requests import (
@@ -24,9 +26,13 @@ from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import MAX_SHAPES, ReadShape, ShapeMemo
 from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
+from pannier_sidecar.tiers.l1_segment import Segment
 
 SAMPLE: Final = 8
-"""Counting every read in its entry would cost a third of the loop; one of eight reads counts for eight."""
+"""One of so many reads goes through the entries and counts for all of them: eviction and early refresh have
+to know what is hot, and counting every read would cost more than answering it."""
+READY_US: Final = 1_000_000
+"""How long rows wait ready before their entries are asked again."""
 LookAgain = Callable[[GroupPlan, str, int], LocalEntry | None]
 """Looks at an entry whose time to be looked at has come; None = it cannot be served."""
 _Question = tuple[str, tuple[str, ...] | None, int | None]
@@ -35,28 +41,46 @@ _Question = tuple[str, tuple[str, ...] | None, int | None]
 class _HotRead:
     """One shape with all that answering it from L1 needs."""
 
-    __slots__ = ("_turn", "counters", "entries", "head", "shape")
+    __slots__ = ("counters", "entries", "head", "ready", "ready_until_us", "shape")
 
-    def __init__(self, shape: ReadShape, entries: dict[str, LocalEntry], counters: GroupCounters) -> None:
+    def __init__(self, shape: ReadShape, segment: Segment, counters: GroupCounters) -> None:
         self.shape = shape
-        self.entries = entries
+        self.entries = segment.entries
         self.counters = counters
         self.head = shape.head + b',"rows":['
-        self._turn = 0
+        self.ready = segment.keep_ready()
+        """Found rows by id; L1 takes out what it replaces or drops. None if the group has enough."""
+        self.ready_until_us = 0
 
-    def is_sampled(self) -> bool:
-        """Whether this is the one of `SAMPLE` reads that counts, for all of them."""
-        self._turn = (self._turn + 1) % SAMPLE
-        return not self._turn
+    def rows_ready(self, ids: tuple[str, ...], now_us: int) -> list[bytes] | None:
+        """The rows, if all of them wait ready."""
+        ready = self.ready
+        if ready is None:
+            return None
+        if not self.ready_until_us - READY_US <= now_us < self.ready_until_us:
+            ready.clear()
+            self.ready_until_us = now_us + READY_US
+            return None
+        try:
+            return list(map(ready.__getitem__, ids))
+        except KeyError:
+            return None
 
 
 class HotRows:
     """Answers requests from L1 alone."""
 
-    def __init__(self, l1: L1Cache, metrics: Metrics, look_again: LookAgain) -> None:
+    def __init__(
+        self,
+        l1: L1Cache,
+        metrics: Metrics,
+        look_again: LookAgain,
+        dice: Callable[[], float] = random,
+    ) -> None:
         self._l1 = l1
         self._metrics = metrics
         self._look_again = look_again
+        self._dice = dice
         self._reads: dict[_Question, _HotRead] = {}
 
     def forget(self) -> None:
@@ -76,13 +100,13 @@ class HotRows:
             hot = self._reads.get((read.group, read.features, read.limit)) or self._compile(read, shapes)
             if hot is None:
                 return None
-            before = len(parts)
-            last, negatives = _rows(hot, read.ids, now_us, parts, self._look_again)
-            if last is None:
+            rows, negatives = self._rows(hot, read.ids, now_us)
+            if not rows:
                 return None
-            parts[before] = hot.head + parts[before]
-            parts[-1] += b"]}"
-            done.append((hot, len(parts) - before, negatives, last.pack.loaded_at_us))
+            done.append((hot, len(rows), negatives, hot.entries[read.ids[-1]].pack.loaded_at_us))
+            rows[0] = hot.head + rows[0]
+            rows[-1] += b"]}"
+            parts += rows
         if len(parts) > MAX_ROWS:
             return None
         _count(done, now_us)
@@ -90,13 +114,24 @@ class HotRows:
         parts[-1] += b"]}"
         return b",".join(parts)
 
+    def _rows(self, hot: _HotRead, ids: tuple[str, ...], now_us: int) -> tuple[list[bytes] | None, int]:
+        """The rows of one read and how many are negative."""
+        if len(ids) > MAX_IDS_PER_READ:
+            return None, 0
+        is_sampled = self._dice() < 1 / SAMPLE
+        if not is_sampled:
+            rows = hot.rows_ready(ids, now_us)
+            if rows is not None:
+                return rows, 0
+        return _rows_of_entries(hot, ids, now_us, self._look_again, is_sampled=is_sampled)
+
     def _compile(self, read: Read, shapes: ShapeMemo) -> _HotRead | None:
         shape = shapes.shape(read.group, read.features, read.limit)
         if not isinstance(shape, ReadShape) or shape.plan.policy.local.state != "Enabled":
             return None
         if len(self._reads) >= MAX_SHAPES:
             self._reads.clear()
-        hot = _HotRead(shape, self._l1.segment(shape.plan).entries, self._metrics.group(read.group))
+        hot = _HotRead(shape, self._l1.segment(shape.plan), self._metrics.group(read.group))
         self._reads[read.group, read.features, read.limit] = hot
         return hot
 
@@ -104,19 +139,18 @@ class HotRows:
         return f"<HotRows {len(self._reads)} compiled reads>"
 
 
-def _rows(
-    hot: _HotRead, ids: tuple[str, ...], now_us: int, parts: list[bytes], look_again: LookAgain
-) -> tuple[LocalEntry | None, int]:
-    """Append the rows of one read; gives its last entry and how many were negative, or None at a snag.
+def _rows_of_entries(
+    hot: _HotRead, ids: tuple[str, ...], now_us: int, look_again: LookAgain, *, is_sampled: bool
+) -> tuple[list[bytes] | None, int]:
+    """The rows of one read from their entries, and how many are negative; None at the first snag.
 
     One loop in one function, since a call per row would cost as much as the rest of it.
     """
-    shape = hot.shape
+    shape, get = hot.shape, hot.entries.get
     plan, is_default = shape.plan, shape.is_default
-    get, append, is_sampled = hot.entries.get, parts.append, hot.is_sampled()
-    entry, negatives = None, 0
-    if len(ids) > MAX_IDS_PER_READ:
-        return None, 0
+    ready, until_us = hot.ready, hot.ready_until_us
+    rows: list[bytes] = []
+    negatives = 0
     for row_id in ids:
         entry = get(row_id)
         if entry is None or entry.plan is not plan:
@@ -127,16 +161,18 @@ def _rows(
                 return None, 0
         elif is_sampled:
             entry.reads += SAMPLE
-        elif not entry.reads:
-            entry.reads = 1
         if is_default:
-            append(entry.row)
+            row = entry.row
         elif entry.shape is shape:
-            append(entry.shape_row)
+            row = entry.shape_row
         else:
             return None, 0
-        negatives += entry.negative
-    return entry, negatives
+        rows.append(row)
+        if entry.negative:
+            negatives += 1
+        elif ready is not None and entry.check_at_us >= until_us:
+            ready[row_id] = row
+    return rows, negatives
 
 
 def _count(done: list[tuple[_HotRead, int, int, int]], now_us: int) -> None:

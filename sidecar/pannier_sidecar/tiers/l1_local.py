@@ -19,7 +19,6 @@ from pannier_sidecar.packs import Pack
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ReadShape
 from pannier_sidecar.row import RowKey
-from pannier_sidecar.tiers.eviction import SecondChance
 from pannier_sidecar.tiers.l1_entry import (
     BYTES_OBJECT,
     LOOK_NOW,
@@ -29,79 +28,13 @@ from pannier_sidecar.tiers.l1_entry import (
     holds_same_rows,
     local_deadlines,
     make_entry,
-    weight_of,
 )
+from pannier_sidecar.tiers.l1_segment import Segment
 
 NEGATIVE_SHARE: Final = 0.05
 """Of a group's room, at most, for entries that say there is nothing."""
 RETRY_US: Final = 1_000_000
 """How long a failed load keeps the next one of the same id away, as long as there is something to serve."""
-
-
-class Segment:
-    """One group's part of L1."""
-
-    __slots__ = ("bytes", "entries", "evictions", "found", "limit_bytes", "missing", "name", "negative_bytes")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.entries: dict[str, LocalEntry] = {}
-        self.found = SecondChance()
-        self.missing = SecondChance()
-        self.limit_bytes = 0
-        self.bytes = 0
-        self.negative_bytes = 0
-        self.evictions = 0
-
-    def put(self, row_id: str, entry: LocalEntry) -> None:
-        """Hold an entry in place of what is there."""
-        old = self.entries.get(row_id)
-        if old is not None:
-            self._weigh(row_id, old, -1)
-            if old.reads > old.swept_reads:
-                entry.swept_reads = -1  # what was read of the old entry speaks for the new one
-        self.entries[row_id] = entry
-        self._weigh(row_id, entry, 1)
-        if old is None or old.negative != entry.negative:
-            (self.missing if entry.negative else self.found).add(row_id, self.entries, entry.negative)
-
-    def drop(self, row_id: str) -> None:
-        """Hold nothing of this id; its place in the ring goes with the next sweep."""
-        old = self.entries.pop(row_id, None)
-        if old is not None:
-            self._weigh(row_id, old, -1)
-
-    def grow(self, entry: LocalEntry, by: int) -> None:
-        """Count bytes that a held entry took on after it was put (the row of another shape)."""
-        entry.weight += by
-        self.bytes += by
-        if entry.negative:
-            self.negative_bytes += by
-
-    def evict(self, ring: SecondChance, now_us: int) -> bool:
-        """Drop one entry; False if the ring is empty."""
-        victim = ring.victim(self.entries, int(ring is self.missing), now_us)
-        if victim is None:
-            return False
-        self.drop(victim)
-        self.evictions += 1
-        return True
-
-    def clear(self) -> None:
-        """Hold nothing."""
-        self.entries.clear()
-        self.found, self.missing = SecondChance(), SecondChance()
-        self.bytes = self.negative_bytes = 0
-
-    def _weigh(self, row_id: str, entry: LocalEntry, sign: int) -> None:
-        if sign > 0:
-            entry.weight = weight_of(row_id, entry)
-        self.bytes += sign * entry.weight
-        if entry.negative:
-            self.negative_bytes += sign * entry.weight
-
-    def __repr__(self) -> str:
-        return f"<Segment {self.name} {len(self.entries)} entries, {self.bytes}/{self.limit_bytes} bytes>"
 
 
 class L1Cache:
@@ -121,7 +54,9 @@ class L1Cache:
         return segment
 
     def follow(self, plan: ReadPlan) -> None:
-        """Forget groups that are no longer served."""
+        """Forget groups that are no longer served, and what was made ready under the plan before."""
+        for segment in self._segments.values():
+            segment.forget_ready()
         for name in self._segments.keys() - plan.groups.keys():
             self._segments.pop(name).clear()
 
