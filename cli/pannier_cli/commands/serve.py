@@ -10,11 +10,11 @@ import os
 from typing import Any
 
 import click
-from pannier_sidecar.app import run
 
 from pannier.errors import SpecInvalid
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
+from pannier_sidecar.app import run
 from pannier_sidecar.server import CannotListen
 from pannier_sidecar.settings import OPTIONS, Option, SettingsInvalid, load
 
