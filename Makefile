@@ -29,7 +29,7 @@ test-fast: ## Run the tests that need no server
 
 lint: ## Ruff, mypy and the import rules
 	@$(PYTHON) tools/bootstrap.py check
-	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff check --no-cache $(CODE)
 	@$(BIN)/ruff format --check $(CODE)
 	@$(BIN)/mypy $(CODE)
 	@$(BIN)/lint-imports
