@@ -14,7 +14,7 @@ from tests.servers import AWS_TEST_ENVIRONMENT, DynamoDBLocal, Dynoxide, RedisSe
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hide the settings and cloud credentials of whoever runs the tests, and the width of the terminal.
 
-    COLUMNS and LINES are there without anyone setting them: readline leaves them to the workers of pytest-xdist.
+    Nobody sets COLUMNS and LINES: readline leaves them to the workers of pytest-xdist.
     """
     for name in list(os.environ):
         if name.startswith(("AWS_", "PANNIER_")) or name in {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"}:
