@@ -232,6 +232,9 @@ def main() -> int:
         except StepFailed as error:
             print(f"\n{error}", file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            print("\nInterrupted. Finished steps are kept; run make again to go on.", file=sys.stderr)
+            return 130
     if LOG.exists():
         print(f"Installed into .venv and .tools in {time.monotonic() - started:.0f} s.")
     return 0
