@@ -85,8 +85,10 @@ class Arrivals:
         is served, but not cached while a marker stands above it.
         """
         key, now_us = said.known.key, self._clock.now_us()
-        newest = merged(key.plan, said.known.state, state)
-        newest = merged(key.plan, newest, self._above(key, newest, now_us))
+        newest: State | None = state
+        if not key.plan.is_strong:  # a strong answer is what L3 said, and nothing else
+            newest = merged(key.plan, said.known.state, state)
+            newest = merged(key.plan, newest, self._above(key, newest, now_us))
         pack = pack_state(key.plan, key.id, newest or state, now_us)
         if pack.row:
             if self._writer is not None and key.plan.policy.remote.state == "Enabled":

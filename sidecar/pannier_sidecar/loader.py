@@ -47,12 +47,23 @@ class Loader:
         self._clock = clock
         self._metrics = metrics
         self._keys: SingleFlight[RowKey, Loaded] = SingleFlight(_crashed)
-        self._ranges: SingleFlight[TimelineQuery, Timeline | TierError] = SingleFlight(_range_crashed)
+        self._strong_keys: SingleFlight[tuple[RowKey, int], Loaded] = SingleFlight(_crashed)
+        self._ranges: SingleFlight[tuple[TimelineQuery, int], Timeline | TierError] = SingleFlight(
+            _range_crashed
+        )
+        self._last_token = 0
         self._owned = AsyncExitStack()
 
     def load(self, keys: Sequence[RowKey]) -> dict[RowKey, asyncio.Future[Loaded]]:
-        """Start or join the loads of these keys."""
-        return self._keys.join(keys, self._load)
+        """Start or join the loads of these keys.
+
+        A strong read joins no load that began before it: writes acknowledged since might be missing there.
+        """
+        flights = self._keys.join([key for key in keys if not key.plan.is_strong], self._load)
+        strong = [(key, self._next_token()) for key in keys if key.plan.is_strong]
+        for (key, _), flight in self._strong_keys.join(strong, self._load_strong).items():
+            flights[key] = flight
+        return flights
 
     def refresh(self, due: Mapping[RowKey, Freshness]) -> None:
         """Renew what L1 holds of these keys in the background, unless a load of them is under way."""
@@ -65,7 +76,8 @@ class Loader:
         self, queries: Sequence[TimelineQuery]
     ) -> dict[TimelineQuery, asyncio.Future[Timeline | TierError]]:
         """Start or join loads of ranges that no cache covers; they are not cached."""
-        return self._ranges.join(queries, self._load_ranges)
+        asked = [(query, self._next_token() if query.plan.is_strong else 0) for query in queries]
+        return {query: flight for (query, _), flight in self._ranges.join(asked, self._load_ranges).items()}
 
     def load_us(self, group: str) -> float:
         """How long a load of this group takes of late."""
@@ -73,12 +85,12 @@ class Loader:
 
     async def settled(self) -> None:
         """Return when no load is under way."""
-        await self._keys.settled()
-        await self._ranges.settled()
+        for flights in (self._keys, self._strong_keys, self._ranges):
+            await flights.settled()
 
     async def __aenter__(self) -> Self:
-        await self._owned.enter_async_context(self._keys)
-        await self._owned.enter_async_context(self._ranges)
+        for flights in (self._keys, self._strong_keys, self._ranges):
+            await self._owned.enter_async_context(flights)
         return self
 
     async def __aexit__(
@@ -117,13 +129,28 @@ class Loader:
         """Load what L2 said a moment ago is due for renewal."""
         await self._load_l3([self._arrivals.know(key, None) for key in keys], land)
 
-    async def _load_ranges(
-        self, queries: Sequence[TimelineQuery], land: Land[TimelineQuery, Timeline | TierError]
+    async def _load_strong(
+        self, tokens: Sequence[tuple[RowKey, int]], land: Land[tuple[RowKey, int], Loaded]
     ) -> None:
-        async def load(query: TimelineQuery) -> None:
-            land(query, await self._load_range(query))
+        """Read L3 for one request alone."""
+        of_key = {token[0]: token for token in tokens}
+        known = [self._arrivals.know(key, None) for key in of_key]
+        await self._load_l3(known, lambda key, loaded: land(of_key[key], loaded))
 
-        await asyncio.gather(*(load(query) for query in queries))
+    async def _load_ranges(
+        self,
+        tokens: Sequence[tuple[TimelineQuery, int]],
+        land: Land[tuple[TimelineQuery, int], Timeline | TierError],
+    ) -> None:
+        async def load(token: tuple[TimelineQuery, int]) -> None:
+            land(token, await self._load_range(token[0]))
+
+        await asyncio.gather(*(load(token) for token in tokens))
+
+    def _next_token(self) -> int:
+        """What tells a load that must not be joined from all others."""
+        self._last_token += 1
+        return self._last_token
 
     async def _load_range(self, query: TimelineQuery) -> Timeline | TierError:
         """Read until no write of the id was acknowledged meanwhile: a client's own writes are in it."""
@@ -139,7 +166,7 @@ class Loader:
 
     async def _ask_l2(self, keys: Sequence[RowKey]) -> list[Known]:
         """What is known of the keys above L3, with one round trip to L2 for those that it serves."""
-        said = await self._read_l2([key for key in keys if not key.plan.is_strong])
+        said = await self._read_l2(keys)
         return [self._arrivals.know(key, said.get(key)) for key in keys]
 
     async def _read_l2(self, keys: Sequence[RowKey]) -> dict[RowKey, State]:

@@ -7,8 +7,9 @@ takes `read`, whose parts are `pannier_sidecar.loader` (L2 and L3) and `pannier_
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from random import random
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -55,8 +56,15 @@ class ReadAnswer(NamedTuple):
 class ReadPath:
     """Answers read requests."""
 
-    def __init__(
-        self, *, l1: L1Cache, loader: Loader, clock: Clock, metrics: Metrics, timeout_seconds: float
+    def __init__(  # noqa: PLR0913 (the parts it brings together)
+        self,
+        *,
+        l1: L1Cache,
+        loader: Loader,
+        clock: Clock,
+        metrics: Metrics,
+        timeout_seconds: float,
+        dice: Callable[[], float] = random,
     ) -> None:
         self._l1 = l1
         self._loader = loader
@@ -65,7 +73,7 @@ class ReadPath:
         self._timeout_seconds = timeout_seconds
         self._answers = Answers(l1, metrics)
         self._memo: ShapeMemo | None = None
-        self._hot = HotRows(l1, metrics, self._look_again)
+        self._hot = HotRows(l1, metrics, self._look_again, dice)
         self._due: dict[RowKey, Freshness] = {}
 
     def answer_from_l1(self, request: ReadRequest, plan: ReadPlan) -> bytes | None:

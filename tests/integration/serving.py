@@ -257,5 +257,12 @@ async def serving(
                 sleep=sleep,
             )
         )
-        reads = ReadPath(l1=l1, loader=loader, clock=clock, metrics=metrics, timeout_seconds=timeout_seconds)
+        reads = ReadPath(
+            l1=l1,
+            loader=loader,
+            clock=clock,
+            metrics=metrics,
+            timeout_seconds=timeout_seconds,
+            dice=lambda: dice,
+        )
         yield Core(plan, clock, watched, l1, recent, metrics, loader, reads, writes, writer, naps)

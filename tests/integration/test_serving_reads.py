@@ -124,113 +124,52 @@ async def test_a_key_that_l3_could_not_answer_is_unknown_and_not_remembered_as_m
         assert (await core.row("clicks", "a"))["status"] == "found"
 
 
-async def test_a_soft_entry_is_served_and_refreshed_once_in_the_background(tmp_path: Path) -> None:
-    """Past soft the reader does not wait; one load renews the entry however many readers come."""
-    async with serving(tmp_path, a_group(soft=10, hard=60, **NO_L2)) as core:
-        await core.write("clicks", "a", features={"item": "x"})
-        core.clock.advance(11)
-        core.store.hold()
-        for _ in range(5):
-            row = await core.row("clicks", "a")
-            assert (row["source"], row["features"]) == ("l1", {"item": "x"})
-        await core.store.reading.wait()
-        core.store.release()
+async def test_rows_that_wait_ready_follow_writes_deadlines_and_catalogs(tmp_path: Path) -> None:
+    """The quickest way to answer shows nothing that the others would not."""
+    group = a_group(soft=10, hard=60, schema_hash="1", **NO_L2)
+    async with serving(tmp_path, group) as core:
+
+        async def shown(feature: str = "item") -> Any:
+            for _ in range(3):
+                (result,) = await core.read({"group": "clicks", "ids": ["a"], "features": [feature]})
+                (plain,) = await core.read({"group": "clicks", "ids": ["a"]})
+            assert result["rows"][0]["features"].items() <= plain["rows"][0]["features"].items()
+            return result["rows"][0]["features"].get(feature)
+
+        await core.write("clicks", "a", features={"item": "x", "count": 1})
+        assert await shown() == "x"
+        await core.write("clicks", "a", features={"item": "y"})
+        assert await shown() == "y"
+        assert await shown("count") == 1
+        core.clock.advance(9.5)
+        assert await shown() == "y"
+        assert core.counters("clicks").refresh_soft == 0
+        core.clock.advance(0.5)
+        assert await shown() == "y"
         await core.settle()
-        assert len(core.store.reads) == 1
         assert core.counters("clicks").refresh_soft == 1
-        assert (await core.row("clicks", "a"))["age_seconds"] == 0
-
-
-async def test_past_hard_the_reader_waits_for_l3(tmp_path: Path) -> None:
-    """A value past its hard deadline is not served while L3 answers."""
-    group = a_group(soft=10, hard=60, **NO_L2)
-    async with serving(tmp_path, group) as core:
-        await core.write("clicks", "a", features={"item": "old"})
-        key_row = await core.row("clicks", "a")
-        assert key_row["source"] == "l1"
-        core.clock.advance(60)
-        assert (await core.row("clicks", "a"))["source"] == "l3"
-
-
-async def test_stale_is_served_marked_within_its_allowance_and_then_no_more(tmp_path: Path) -> None:
-    """While L3 is down a found row is served past hard, marked; beyond staleIfErrorSeconds it is unknown."""
-    async with serving(tmp_path, a_group(soft=10, hard=60, stale_if_error=100, **NO_L2)) as core:
-        await core.write("clicks", "a", features={"item": "x"})
+        await shown()
         core.store.fail()
-        core.clock.advance(61)
-        row = await core.row("clicks", "a")
-        assert (row["status"], row["stale"], row["features"]) == ("found", True, {"item": "x"})
-        asked = len(core.store.reads)
-        assert (await core.row("clicks", "a"))["stale"] is True
-        assert len(core.store.reads) == asked, "a failed load keeps the next one away for a moment"
+        core.clock.advance(-20)  # wall clocks step back
+        assert await shown() == "y"
         core.clock.advance(100)
-        assert (await core.row("clicks", "a"))["status"] == "unknown"
-        assert core.counters("clicks").stale == 2
-
-
-async def test_stale_serving_ends_when_l3_is_back(tmp_path: Path) -> None:
-    """A second after the failure L3 is asked again."""
-    async with serving(tmp_path, a_group(soft=10, hard=60, **NO_L2)) as core:
-        await core.write("clicks", "a", features={"item": "x"})
-        core.clock.advance(61)
-        core.store.fail()
-        assert (await core.row("clicks", "a"))["stale"] is True
+        assert (await core.row("clicks", "a", explain=False))["stale"] is True
         core.store.recover()
-        core.clock.advance(1)
-        row = await core.row("clicks", "a")
-        assert row["source"] == "l3"
-        assert "stale" not in row
+        core.clock.advance(2)
+        await shown()
+        core.deploy(a_group(soft=10, hard=60, local="Disabled", schema_hash="1", **NO_L2))
+        asked = len(core.store.reads)
+        await shown()
+        assert len(core.store.reads) > asked
 
 
-async def test_a_negative_entry_is_served_for_its_own_ttl(tmp_path: Path) -> None:
-    """Missing is cached for the negative TTL, counted as negative, then asked again."""
-    async with serving(tmp_path, a_group(soft=10, hard=60, negative=5, **NO_L2)) as core:
-        assert (await core.row("clicks", "a"))["source"] == "l3"
-        assert (await core.row("clicks", "a"))["source"] == "l1"
-        core.clock.advance(5)
-        assert (await core.row("clicks", "a"))["source"] == "l3"
-        counters = core.counters("clicks")
-        assert (counters.missing, counters.negative, counters.l3_missing) == (2, 1, 2)
-
-
-async def test_an_expired_row_is_not_served_from_a_cache(tmp_path: Path) -> None:
-    """Deadlines never pass the row's own end, also when the cache entry would live on."""
-    async with serving(tmp_path, a_group(retention=60, soft=500, hard=1_000, negative=1, **NO_L2)) as core:
+async def test_hot_reads_are_sampled_into_the_entry(tmp_path: Path) -> None:
+    """One read of eight counts for eight, so that eviction and early refresh know what is hot."""
+    async with serving(tmp_path, a_group(**NO_L2), dice=0.0) as core:
         await core.write("clicks", "a", features={"item": "x"})
-        assert (await core.row("clicks", "a"))["status"] == "found"
-        core.clock.advance(61)
-        assert (await core.row("clicks", "a"))["status"] == "missing"
-        core.store.fail()
-        core.clock.advance(2_000)
-        assert (await core.row("clicks", "a"))["status"] == "unknown"
-
-
-async def test_a_cached_timeline_is_sliced_again_when_a_record_expires(tmp_path: Path) -> None:
-    """The rest of a timeline stays a hit when its oldest record reaches its end."""
-    group = a_group(
-        "trips", timeline=True, retention=100, retention_basis="EventTime", soft=500, hard=1_000, **NO_L2
-    )
-    async with serving(tmp_path, group) as core:
-        now = core.clock.now_us() // 1_000_000
-        await core.write("trips", "a", timestamp=now - 90, features={"item": "old"})
-        await core.write("trips", "a", timestamp=now - 10, features={"item": "new"})
-        await core.row("trips", "a")
-        core.clock.advance(20)
-        row = await core.row("trips", "a")
-        assert row["source"] == "l1"
-        assert [record["features"]["item"] for record in row["records"]] == ["new"]
-
-
-async def test_a_strong_group_always_asks_l3_strongly(tmp_path: Path) -> None:
-    """Caches of a Strong group only serve stale answers while L3 is down."""
-    async with serving(tmp_path, a_group(read_consistency="Strong", **NO_L2)) as core:
-        await core.write("clicks", "a", features={"item": "x"})
-        for _ in range(2):
-            assert (await core.row("clicks", "a"))["source"] == "l3"
-        assert core.store.reads == [("clicks", "a", True)] * 2
-        core.store.fail()
-        row = await core.row("clicks", "a")
-        assert (row["stale"], row["features"]) == (True, {"item": "x"})
+        for _ in range(5):
+            await core.read({"group": "clicks", "ids": ["a"]})
+        assert core.l1.segment(core.plan.groups["clicks"]).entries["a"].reads == 40
 
 
 async def test_an_on_demand_group_is_unknown_and_touches_no_tier(tmp_path: Path) -> None:
