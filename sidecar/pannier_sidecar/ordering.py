@@ -27,7 +27,7 @@ def decide(old: Row | None, put: Put, now_us: int) -> PutOutcome:
     stamp = event_time(live, put, now_us)
     if live is not None and live.deleted and live.newest_stamp_us > stamp:
         return _ignored("ignored_deleted", live, stamp, "was deleted at a later event time")
-    revision = next_revision(old, now_us)
+    revision = next_revision(old, put, now_us)
     write = _full if is_full(put) else _partial
     return write(live, put, stamp, revision)
 
@@ -83,9 +83,15 @@ def event_time(live: Row | None, put: Put, now_us: int) -> int:
     return max(now_us, *(live.stamp_us(feature) + 1 for feature in named(put)))
 
 
-def next_revision(old: Row | None, now_us: int) -> int:
-    """``if_not_exists(r, now) + 1``: always rises; a re-created item starts above its former life."""
-    return now_us + 1 if old is None or old.revision <= FOREIGN_REVISION else old.revision + 1
+def next_revision(old: Row | None, put: Put, now_us: int) -> int:
+    """``if_not_exists(r, now) + 1``: always rises; a re-created item starts above its former life.
+
+    In a timeline it never stays behind the clock either: caches tell writes that a look at the whole timeline
+    knows of from later ones by when the look began (ADR 7).
+    """
+    if old is None or old.revision <= FOREIGN_REVISION:
+        return now_us + 1
+    return max(old.revision, now_us) + 1 if put.plan.is_timeline else old.revision + 1
 
 
 def named(put: Put) -> frozenset[int]:

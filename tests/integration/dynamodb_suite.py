@@ -152,7 +152,9 @@ class RoundTripSuite:
         ]
         for put in puts:
             proxy.calls.clear()
-            await written(counted, put)
+            await written(
+                counted, put, now=NOW + (put is puts[-1])
+            )  # a correction comes after what it corrects
             assert proxy.calls == {"UpdateItem": 1}, put
 
     async def test_what_calls_for_a_decision_takes_two(

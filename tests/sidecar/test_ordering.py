@@ -109,6 +109,18 @@ def test_every_accepted_write_has_a_higher_revision(puts: list[Put], step: int) 
         now += step
 
 
+@pytest.mark.parametrize("ago", [0, 1, 86_400_000_000])
+@pytest.mark.parametrize("mode", ["merge", "replace", "force"])
+def test_a_rewritten_timeline_record_takes_the_clock_as_its_revision(ago: int, mode: Mode) -> None:
+    """Caches tell it from what a look at the timeline has seen by that; a revision ahead still rises."""
+    put = a_put({0: b"1"}, NOW - ago, mode, plan=TIMELINE)
+    for revision, expected in ((NOW - ago, NOW + 1), (NOW + 5, NOW + 6)):
+        old = Row("null", revision, NOW - ago, {}, {0: b"0"})
+        outcome = ordering.decide(old, put, NOW)
+        assert outcome.row is not None
+        assert outcome.row.revision == expected
+
+
 @settings(deadline=None, max_examples=120)
 @given(histories())
 def test_stored_rows_are_sound(puts: list[Put]) -> None:

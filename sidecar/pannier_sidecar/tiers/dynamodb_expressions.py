@@ -39,6 +39,11 @@ def _newer(put: Put) -> str:
     return ">=" if put.event_time_us is None else ">"
 
 
+def _overrides(put: Put) -> bool:
+    """Whether the put sets an older stamp than it may find; without an event time it comes after all it finds."""
+    return put.mode == "force" and put.event_time_us is not None
+
+
 def _partial(put: Put, stamp: int, now_us: int) -> Arguments:
     """Named features and their stamps; needs ``v`` and ``wx`` (they are always there, also empty)."""
     named = sorted(ordering.named(put))
@@ -48,7 +53,7 @@ def _partial(put: Put, stamp: int, now_us: int) -> Arguments:
     conditions = ["attribute_type(v,:map)", "attribute_type(wx,:map)", "NOT expires_at<=:s"]
     values |= {":map": {"S": "M"}, ":s": number(now_us // 1_000_000)}
     newer = _newer(put)
-    if put.mode == "force":
+    if _overrides(put):
         conditions.append(f"(attribute_not_exists(d) OR NOT w{newer}:t)")
     else:
         conditions += [f"NOT w{newer}:t", *(f"NOT wx.#{f}{newer}:t" for f in named)]
@@ -76,10 +81,10 @@ def _full(put: Put, stamp: int, now_us: int) -> Arguments:
     newer = _newer(put)
     if ordering.reports_replaced(put):
         condition = "attribute_not_exists(pk)"
-    elif put.mode == "force":
-        condition = f"attribute_not_exists(pk) OR attribute_not_exists(d) OR NOT w{newer}:t"
+    elif _overrides(put):
+        condition = f"(attribute_not_exists(pk) OR attribute_not_exists(d) OR NOT w{newer}:t)"
     else:
-        condition = f"attribute_not_exists(pk) OR (NOT w{newer}:t AND size(wx)=:zero)"
+        condition = f"(attribute_not_exists(pk) OR (NOT w{newer}:t AND size(wx)=:zero))"
         values[":zero"] = number(0)
     removes = []
     if put.tombstone:
@@ -100,8 +105,13 @@ def _update(  # noqa: PLR0913, PLR0917 (the parts of one request)
     now_us: int,
 ) -> Arguments:
     """Add what every optimistic write says: the revision rises, the row's life is stamped anew."""
-    sets.append("r=if_not_exists(r,:now)+:one")
-    values |= {":now": number(now_us), ":one": number(1)}
+    if put.plan.is_timeline:
+        sets.append("r=:r")
+        conditions = [*conditions, "NOT r>=:r"]
+        values |= {":r": number(now_us + 1)}
+    else:
+        sets.append("r=if_not_exists(r,:now)+:one")
+        values |= {":now": number(now_us), ":one": number(1)}
     if put.expires_at is None:
         removes.append("expires_at")
     else:
