@@ -32,7 +32,8 @@ from pannier_sidecar.row import (
 )
 from pannier_sidecar.tiers.l3 import Store
 
-NOW = 1_700_000_000_000_000
+NOW = 4_000_000_000_000_000
+"""Ahead of every real clock: an emulator that removes expired rows must not meddle."""
 SECOND = 1_000_000
 TABLE = "conformance"
 BUDGET_SECONDS = 30.0
@@ -284,6 +285,14 @@ class ReplaceSuite:
         row = await written(store, a_put(plan, values={0: b'"fixed"'}, event_time_us=10, mode="force"))
         assert row.values == {0: b'"fixed"', 1: b"1"}
         assert await read(store, plan) == row
+
+    async def test_force_without_event_time_comes_after_everything_stored(self, store: Store) -> None:
+        """Its stamp is above what it overwrote, so what was older before stays older."""
+        plan = a_stored_plan()
+        ahead = NOW + SECOND
+        await written(store, a_put(plan, values={0: b'"x"'}, event_time_us=ahead))
+        row = await written(store, a_put(plan, values={0: b'"fixed"'}, mode="force"))
+        assert row.stamps_us == {0: ahead + 1}
 
     async def test_force_does_not_pass_a_tombstone(self, store: Store) -> None:
         """What was deleted above its event time stays deleted."""

@@ -40,7 +40,7 @@ def _newer(put: Put) -> str:
 
 
 def _overrides(put: Put) -> bool:
-    """Whether the put sets an older stamp than it may find; without an event time it comes after all it finds."""
+    """Whether the put goes below stamps it may find; without an event time it comes after them."""
     return put.mode == "force" and put.event_time_us is not None
 
 

@@ -60,6 +60,9 @@ def page(connection: sqlite3.Connection, query: TimelineQuery, now_us: int) -> T
 
 def apply(connection: sqlite3.Connection, put: Put, now_us: int) -> PutOutcome:
     """Decide one write on what is stored, and store what was decided."""
+    refusal = ordering.refused_outright(put, now_us)
+    if refusal is not None:
+        return refusal
     if put.plan.is_timeline and put.event_time_us is not None:
         fence = row_at(connection, put.plan, put.id, FENCE_SORT_KEY)
         if fence is not None and fence_stamp(fence, now_us) >= put.event_time_us:
