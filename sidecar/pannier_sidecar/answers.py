@@ -73,11 +73,11 @@ class Answers:
         if options.transform is None:
             if shape.is_default and entry.row:
                 return Rendered(entry.row, entry.pack.event_time_us)
-            if entry.shape is shape:
+            if entry.shape is shape and not _is_over(entry.shape_until_us, options.now_us):
                 return Rendered(entry.shape_row, entry.pack.event_time_us)
         rendered = entry.pack.row_for(shape, row_id, options.now_us, options.transform)
         if rendered is not None and options.transform is None and not shape.is_ranged:
-            self._l1.remember(entry, row_id, shape, rendered.row)
+            self._l1.remember(entry, row_id, shape, rendered)
         return rendered
 
     def _noted(self, read: ResolvedRead, loaded: Loaded, rendered: Rendered, options: Options) -> bytes:
@@ -114,6 +114,10 @@ def range_query(shape: ReadShape, row_id: str, now_us: int) -> TimelineQuery:
     """What to ask L3 for a shape that no entry covers; one row more than shown, so that `more` is known."""
     low = shape.low if shape.is_ranged else lookback_floor(shape.plan, now_us)
     return TimelineQuery(shape.plan, row_id, shape.limit + 1, low, shape.high)
+
+
+def _is_over(until_us: int | None, now_us: int) -> bool:
+    return until_us is not None and now_us >= until_us
 
 
 def _count(counters: GroupCounters, loaded: Loaded, *, is_negative: bool) -> None:

@@ -9,11 +9,11 @@ from array import array
 
 import msgspec
 
-from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY, parse_sort_key
+from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY
 from pannier_sidecar.entry import timeline as timelines
 from pannier_sidecar.entry.record import Kind, Record
-from pannier_sidecar.entry.timeline import Answer, Timeline
-from pannier_sidecar.packs import Meta, Pack, RecordPack, TimelinePack
+from pannier_sidecar.entry.timeline import Timeline
+from pannier_sidecar.packs import Meta, Pack, RecordPack, TimelinePack, valid_until
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import lookback_floor
 from pannier_sidecar.render import FOUND, RECORDS, Splice, missing_row, record_head, row_head
@@ -78,7 +78,7 @@ def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int)
         is_negative=answer is not None and not answer.exists,
         loaded_at_us=timeline.loaded_at_us,
         event_time_us=registers[shown[0]].event_time_us if shown else 0,
-        valid_until_us=_valid_until(plan, answer),
+        valid_until_us=valid_until(plan, answer),
         newest_revision=max(
             [timeline.as_of, timeline.trimmed_revision, *(r.revision for r in registers.values())]
         ),
@@ -123,15 +123,3 @@ def _facts(register: Record) -> tuple[int, int, int, int, int | None]:
         register.event_time_us,
         register.expires_at,
     )
-
-
-def _valid_until(plan: GroupPlan, answer: Answer | None) -> int | None:
-    """When the row changes by itself: a record expires, or falls behind the group's lookback."""
-    if answer is None:
-        return None
-    lookback = plan.query.max_lookback_seconds
-    if lookback is None or not answer.sort_keys:
-        return answer.valid_until_us
-    oldest_us = parse_sort_key(answer.sort_keys[-1], plan.width)[0] * plan.unit_us
-    falls_behind_us = oldest_us + lookback * 1_000_000 + 1
-    return falls_behind_us if answer.valid_until_us is None else min(answer.valid_until_us, falls_behind_us)

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from pannier.keys import parse_sort_key
 from pannier_sidecar.entry import timeline as timelines
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.entry.timeline import Answer, Timeline
@@ -39,6 +40,8 @@ class Rendered(msgspec.Struct, frozen=True, gc=False):
 
     row: bytes
     event_time_us: int
+    valid_until_us: int | None = None
+    """When the row stops being true by itself."""
 
 
 class RecordPack(msgspec.Struct, frozen=True, gc=False):
@@ -66,7 +69,7 @@ class RecordPack(msgspec.Struct, frozen=True, gc=False):
         if self.kind is not Kind.FOUND:
             return Rendered(self.row, 0) if self.row else None
         body = cut_features(shape.columns, self.row, array("I", self.spans), 0, transform)
-        return Rendered(row_head(row_id, FOUND) + b"," + body + b"}", self.event_time_us)
+        return Rendered(row_head(row_id, FOUND) + b"," + body + b"}", self.event_time_us, self.valid_until_us)
 
     def is_superseded_by(self, state: Record | Timeline) -> bool:
         """Whether merging with this state would give just that state."""
@@ -115,7 +118,8 @@ class TimelinePack(msgspec.Struct, frozen=True, gc=False):
         cut = _Cutter(self, shape, transform)
         records = [cut.record(slots[key], key) for key in answer.sort_keys]
         newest = skeleton.registers[answer.sort_keys[0]].event_time_us if answer.sort_keys else 0
-        return Rendered(found_row(row_id, records, more=answer.more), newest)
+        row = found_row(row_id, records, more=answer.more)
+        return Rendered(row, newest, valid_until(shape.plan, answer))
 
     def is_superseded_by(self, state: Record | Timeline) -> bool:
         """Whether merging with this state would give just that state."""
@@ -169,6 +173,18 @@ class Meta(msgspec.Struct, array_like=True, gc=False):
 
 _NO_VALUES: Final[dict[int, bytes]] = {}
 _decode_meta = msgspec.msgpack.Decoder(Meta).decode
+
+
+def valid_until(plan: GroupPlan, answer: Answer | None) -> int | None:
+    """When a timeline's row changes by itself: a record expires, or falls behind the group's lookback."""
+    if answer is None:
+        return None
+    lookback = plan.query.max_lookback_seconds
+    if lookback is None or not answer.sort_keys:
+        return answer.valid_until_us
+    oldest_us = parse_sort_key(answer.sort_keys[-1], plan.width)[0] * plan.unit_us
+    falls_behind_us = oldest_us + lookback * 1_000_000 + 1
+    return falls_behind_us if answer.valid_until_us is None else min(answer.valid_until_us, falls_behind_us)
 
 
 def _answer(timeline: Timeline, shape: ReadShape, now_us: int) -> Answer | None:

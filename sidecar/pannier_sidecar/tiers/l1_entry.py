@@ -59,6 +59,8 @@ class LocalEntry(msgspec.Struct, gc=False):
     shape: ReadShape | None = None
     shape_row: bytes = b""
     """Answer to the last question that was not the default one."""
+    shape_until_us: int | None = None
+    """When that answer stops being true by itself; ``check_at_us`` is no later."""
 
     @property
     def due(self) -> Deadlines:

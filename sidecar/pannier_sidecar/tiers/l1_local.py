@@ -15,7 +15,7 @@ from pannier_sidecar.entry import freshness
 from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.metrics import L1Usage
 from pannier_sidecar.packing import pack_state
-from pannier_sidecar.packs import Pack
+from pannier_sidecar.packs import Pack, Rendered
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ReadShape
 from pannier_sidecar.row import RowKey
@@ -70,6 +70,9 @@ class L1Cache:
         entry.reads += 1
         if now_us < entry.check_at_us:
             return entry, Freshness.FRESH
+        if entry.shape_until_us is not None and now_us >= entry.shape_until_us:
+            self._forget_shape(entry)
+            entry.check_at_us = freshness.earliest(entry.early_us, entry.pack.valid_until_us) or LOOK_NOW
         if now_us >= entry.hard_us or not entry.row:
             return entry, Freshness.EXPIRED
         if now_us < entry.retry_at_us:
@@ -78,7 +81,8 @@ class L1Cache:
             return entry, Freshness.SOFT
         if not entry.early_us:
             entry.early_us = early_refresh_us(entry, now_us, load_us, self._dice())
-            entry.check_at_us = freshness.earliest(entry.early_us, entry.pack.valid_until_us) or LOOK_NOW
+            ends_us = entry.early_us, entry.pack.valid_until_us, entry.shape_until_us
+            entry.check_at_us = freshness.earliest(*ends_us) or LOOK_NOW
         return entry, Freshness.EARLY if now_us >= entry.early_us else Freshness.FRESH
 
     def held(self, plan: GroupPlan, row_id: str, now_us: int) -> LocalEntry | None:
@@ -110,6 +114,7 @@ class L1Cache:
     def put_stale(self, key: RowKey, pack: Pack, now_us: int, until_us: int) -> LocalEntry:
         """Take in what is past its hard deadline, to be served stale without asking L3 again for a while."""
         entry = self.make(key.plan, pack, now_us)
+        entry.taken_at_us = min(pack.loaded_at_us, now_us)  # no new life under another policy either
         entry.hard_us = min(until_us - key.plan.policy.stale_if_error_seconds * 1_000_000, now_us)
         entry.soft_us = min(entry.soft_us, entry.hard_us)
         entry.check_at_us = LOOK_NOW
@@ -132,13 +137,16 @@ class L1Cache:
         if segment is not None:
             segment.drop(key.id)
 
-    def remember(self, entry: LocalEntry, row_id: str, shape: ReadShape, row: bytes) -> None:
+    def remember(self, entry: LocalEntry, row_id: str, shape: ReadShape, rendered: Rendered) -> None:
         """Keep the answer to another question than the default one with a held entry."""
         segment = self._segments.get(entry.plan.name)
         if segment is None or segment.entries.get(row_id) is not entry:
             return
+        row = rendered.row
         segment.grow(entry, len(row) - len(entry.shape_row) + (0 if entry.shape_row else BYTES_OBJECT))
-        entry.shape, entry.shape_row = shape, row
+        entry.shape, entry.shape_row, entry.shape_until_us = shape, row, rendered.valid_until_us
+        if rendered.valid_until_us is not None:
+            entry.check_at_us = min(entry.check_at_us, rendered.valid_until_us)
 
     def postpone(self, key: RowKey, now_us: int) -> None:
         """Keep the next background refresh of an id away for a while: the last one failed."""
@@ -155,6 +163,11 @@ class L1Cache:
     def bytes(self) -> int:
         """Bytes held by all groups."""
         return sum(segment.bytes for segment in self._segments.values())
+
+    def _forget_shape(self, entry: LocalEntry) -> None:
+        """Let go of the answer to the other question: something it shows has expired."""
+        self.segment(entry.plan).grow(entry, -len(entry.shape_row) - BYTES_OBJECT)
+        entry.shape, entry.shape_row, entry.shape_until_us = None, b"", None
 
     def _renewed(
         self, segment: Segment, row_id: str, entry: LocalEntry, plan: GroupPlan, now_us: int
