@@ -17,7 +17,7 @@ from pannier_sidecar.errors import TierError
 from pannier_sidecar.known import Known, Loaded, Said, Source
 from pannier_sidecar.packing import pack_state
 from pannier_sidecar.plan import GroupPlan
-from pannier_sidecar.recent_writes import RecentWrites, State, is_marker, merged
+from pannier_sidecar.recent_writes import RecentWrites, State, is_marker, is_outrun, merged
 from pannier_sidecar.row import RowKey
 from pannier_sidecar.tiers.l1_entry import remote_deadlines
 from pannier_sidecar.tiers.l1_local import L1Cache
@@ -45,6 +45,8 @@ class Arrivals:
     def know(self, key: RowKey, from_l2: State | None) -> Known:
         """Put together what is known of a key above L3."""
         now_us = self._clock.now_us()
+        if from_l2 is not None and self._is_outrun(key, from_l2, now_us):
+            from_l2 = None
         if self._writer is not None and from_l2 is not None:
             from_l2 = self._writer.overlay(key, from_l2)
         state = None
@@ -85,6 +87,9 @@ class Arrivals:
         is served, but not cached while a marker stands above it.
         """
         key, now_us = said.known.key, self._clock.now_us()
+        is_truth = said.strong and not self.wrote_since(key, sequence)
+        if not is_truth and self._is_outrun(key, state, now_us):
+            return None
         newest: State | None = state
         if not key.plan.is_strong:  # a strong answer is what L3 said, and nothing else
             newest = merged(key.plan, said.known.state, state)
@@ -92,9 +97,11 @@ class Arrivals:
         pack = pack_state(key.plan, key.id, newest or state, now_us)
         if pack.row:
             if self._writer is not None and key.plan.policy.remote.state == "Enabled":
-                self._writer.backfill(key, state)
+                # should Redis have lost what was written meanwhile, an older state may not stand there alone
+                written = self._recent.delta(key, now_us)
+                self._writer.backfill(key, merged(key.plan, state, written) or state)
             return Loaded(self._l1.put(key.plan, key.id, pack, now_us), "l3")
-        if not said.strong or self.wrote_since(key, sequence):
+        if not is_truth:
             return None
         truth = pack_state(key.plan, key.id, state, now_us)
         return Loaded(self._l1.make(key.plan, truth, now_us), "l3") if truth.row else None
@@ -149,6 +156,10 @@ class Arrivals:
         """What this sidecar wrote of late, and what of it L2 has not confirmed."""
         state = self._recent.delta(key, now_us)
         return state if self._writer is None else merged(key.plan, state, self._writer.overlay(key, None))
+
+    def _is_outrun(self, key: RowKey, state: State, now_us: int) -> bool:
+        written = self._recent.delta(key, now_us)
+        return written is not None and is_outrun(state, written, now_us)
 
     def _is_within_bound(self, plan: GroupPlan, state: State, now_us: int) -> bool:
         if isinstance(state, Record) and state.kind is Kind.MARKER:

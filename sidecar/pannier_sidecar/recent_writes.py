@@ -107,6 +107,17 @@ def _address(key: RowKey) -> _Key:
     return key.plan.cache_prefix, key.id
 
 
+def is_outrun(state: State, delta: State, now_us: int) -> bool:
+    """Whether a look at L3 claims to know of a write that was acknowledged just now, and does not show it.
+
+    It began "later" by a clock that has stepped back since, or that is ahead; by revision it would win.
+    """
+    if isinstance(state, Timeline):
+        registers = delta.registers.values() if isinstance(delta, Timeline) else ()
+        return any(r.revision <= state.as_of and now_us - r.loaded_at_us < KEEP_US for r in registers)
+    return isinstance(delta, Record) and state.kind is Kind.MISSING and delta.revision <= state.revision
+
+
 def is_marker(state: State) -> bool:
     """Whether a state says that a newer one exists that is not held, somewhere in it."""
     if isinstance(state, Timeline):

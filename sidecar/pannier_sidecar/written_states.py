@@ -11,7 +11,7 @@ from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry import record, timeline
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.packing import pack_state
-from pannier_sidecar.recent_writes import RecentWrites, State, floor_of, merged
+from pannier_sidecar.recent_writes import RecentWrites, State, floor_of, is_outrun, merged
 from pannier_sidecar.row import Row, RowKey
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2 import SharedWriter
@@ -73,13 +73,14 @@ class WrittenStates:
         """Renew L1: a record's state is an entry, a timeline's new record only within one that is held."""
         plan = key.plan
         held = self._l1.held(plan, key.id, now_us)
-        if held is not None and now_us >= held.hard_us:
-            held = None
-        newest = merged(plan, held.state() if held is not None else None, state)
+        before = held.state() if held is not None and now_us < held.hard_us else None
+        if before is not None and is_outrun(before, state, now_us):
+            before = None
+        newest = merged(plan, before, state)
         pack = pack_state(plan, key.id, newest or state, now_us)
         if not pack.row:
             self._l1.drop(key)
-        elif isinstance(state, Timeline) and held is not None:
+        elif isinstance(state, Timeline) and held is not None and before is not None:
             self._l1.amend(key, held, pack, now_us)
         elif newest is state:
             self._l1.put(plan, key.id, pack, now_us)
