@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+_LONGEST_LINE: Final = 240
 _STEP: Final = re.compile(r"\[\d+\]|[^.\[\]]+")
 _VALUE: Final = re.compile(r"[^\s#{\[|>&,}\]](?:[^#,}\]]|(?<=\S)#)*")
 """A scalar on one line; `` #`` begins a comment, ``a#b`` does not."""
@@ -15,8 +16,12 @@ def excerpt(lines: Sequence[str], line: int, path: str) -> list[str]:
     """Return the source line with its number, and a line with the caret; nothing if the line is unknown."""
     if not 1 <= line <= len(lines):
         return []
-    text = lines[line - 1].rstrip("\n")
+    # a tab is shown one column wide, or the caret would miss; a line may hold megabytes
+    text = lines[line - 1].rstrip("\n").replace("\t", " ")
     start, length = span(text, path)
+    if len(text) > _LONGEST_LINE:
+        text = f"{text[:_LONGEST_LINE]}…"
+        start, length = min(start, _LONGEST_LINE), min(length, max(_LONGEST_LINE - start, 1))
     gutter = f"{line:>5} | "
     return [f"{gutter}{text}", f"{' ' * (len(gutter) - 2)}| {' ' * start}{'^' * length}"]
 

@@ -62,7 +62,10 @@ class Manifests:
 def parse_manifests(text: str, file: str, *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
     """Read every document of a text. A bad one does not hide the others; only broken YAML ends the file."""
     found = Manifests()
-    loader = ManifestLoader(text)
+    try:
+        loader = ManifestLoader(text)
+    except yaml.YAMLError as error:  # a character that YAML does not allow, anywhere in the text
+        return Manifests(problems=(_broken_yaml(error, file),))
     try:
         while loader.check_node():
             if (node := loader.get_node()) is not None:
@@ -121,6 +124,9 @@ def _describe(raw: dict[str, Any]) -> str:
 
 
 def _broken_yaml(error: yaml.YAMLError, file: str) -> LocatedProblem:
+    if isinstance(error, yaml.reader.ReaderError):
+        what = f"holds the character {error.character:#04x} (number {error.position})"
+        return LocatedProblem("", _NOT_YAML, f"is not YAML: {what}, which YAML does not allow", file, 0)
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     said = ", ".join(filter(None, (getattr(error, "context", None), getattr(error, "problem", None))))
     return LocatedProblem("", _NOT_YAML, f"is not YAML: {said or error}", file, mark.line + 1 if mark else 0)

@@ -46,13 +46,19 @@ def read_directory(directory: Path, *, namespace: str = DEFAULT_NAMESPACE) -> Ma
 
 
 def manifest_files(directory: Path) -> list[Path]:
-    """List the manifests of a directory; a broken link is listed too, so that reading it complains."""
-    return sorted(entry for entry in directory.iterdir() if entry.suffix in SUFFIXES and not entry.is_dir())
+    """List the manifests of a directory; a broken link is listed too, so that reading it complains.
+
+    Pipes and devices are not: reading one may never end.
+    """
+    named = (entry for entry in directory.iterdir() if entry.suffix in SUFFIXES)
+    return sorted(entry for entry in named if entry.is_file() or (entry.is_symlink() and not entry.exists()))
 
 
-def read_files(files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
-    """Read the manifests of some files, problems between them included."""
-    found = Manifests()
+def read_files(
+    files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE, beside: Manifests | None = None
+) -> Manifests:
+    """Read the manifests of some files, problems between them included; ``beside`` came from elsewhere."""
+    found = beside or Manifests()
     for file in files:
         found += _read_file(file, namespace)
     return found + Manifests(problems=tuple(_duplicates(found.groups)))
@@ -60,13 +66,20 @@ def read_files(files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE) -> 
 
 def _read_file(file: Path, namespace: str) -> Manifests:
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        content = file.read_bytes()
     except OSError as error:
         return Manifests(problems=(_unreadable(file, error),))
+    return manifests_of(content, str(file), namespace=namespace)
+
+
+def manifests_of(content: bytes, file: str, *, namespace: str = DEFAULT_NAMESPACE) -> Manifests:
+    """Read the manifests of a file's content."""
+    try:
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         message = f"is not UTF-8 text (byte {error.start})"
-        return Manifests(problems=(LocatedProblem("", "NotText", message, str(file), 0),))
-    return parse_manifests(text, str(file), namespace=namespace)
+        return Manifests(problems=(LocatedProblem("", "NotText", message, file, 0),))
+    return parse_manifests(text, file, namespace=namespace)
 
 
 def _duplicates(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:

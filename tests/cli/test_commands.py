@@ -31,7 +31,7 @@ spec:
 """
 
 
-def pannier_run(*arguments: str, stdin: str = "") -> Result:
+def pannier_run(*arguments: str, stdin: str | bytes = "") -> Result:
     """Run a command line in this process."""
     return CliRunner().invoke(pannier, list(arguments), input=stdin, prog_name="pannier")
 
@@ -96,6 +96,31 @@ def test_validate_finds_duplicates_between_files(tmp_path: Path) -> None:
     assert result.exit_code == ExitCode.REFUSED
     assert f"{tmp_path}/b.yaml:6: spec.groupName" in result.stderr
     assert f"{tmp_path}/a.yaml:6" in result.stderr
+
+
+def test_validate_finds_duplicates_between_standard_input_and_files(tmp_path: Path) -> None:
+    """What is piped in stands beside the files."""
+    (tmp_path / "a.yaml").write_text(GOOD)
+    result = pannier_run("validate", "-", str(tmp_path), stdin=GOOD)
+    assert result.exit_code == ExitCode.REFUSED
+    assert f"{tmp_path}/a.yaml:6: spec.groupName: 'user_activity' is taken by <stdin>:6" in result.stderr
+
+
+def test_validate_complains_of_a_broken_link(tmp_path: Path) -> None:
+    """What `serve` would refuse to start with is no success."""
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / "b.yaml").symlink_to(tmp_path / "gone.yaml")
+    result = pannier_run("validate", str(tmp_path))
+    assert result.exit_code == ExitCode.REFUSED
+    assert f"{tmp_path}/b.yaml: cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize("stdin", [b'a: "\x01"', b"a: \xff"])
+def test_validate_names_characters_that_yaml_does_not_allow(stdin: bytes) -> None:
+    """A control character, or a byte that is no UTF-8, is a fault of the text and not of Pannier."""
+    result = pannier_run("validate", "-", stdin=stdin)
+    assert result.exit_code == ExitCode.REFUSED
+    assert "is not YAML" in result.stderr or "is not UTF-8" in result.stderr
 
 
 def test_validate_speaks_json(tmp_path: Path) -> None:

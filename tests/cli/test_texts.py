@@ -81,6 +81,16 @@ def test_caret_falls_back_to_the_name_and_then_to_the_line(text: str, path: str,
     assert text[start : start + carets.count("^")] == marked
 
 
+def test_an_excerpt_is_one_line_of_a_terminal_and_the_caret_stands_where_it_should() -> None:
+    """A line of megabytes is cut; a tab takes one column, whatever the terminal makes of tabs."""
+    shown, caret = excerpt(["description: " + "x" * 1_000_000], 1, "description")
+    assert len(shown) < 300
+    assert shown.endswith("…")
+    assert len(caret) <= len(shown)
+    shown, caret = excerpt(["\ta: b"], 1, "a")
+    assert shown.index("b") == caret.index("^")
+
+
 def test_no_excerpt_of_a_line_that_is_not_there() -> None:
     """Line 0 stands for the file as a whole; an empty line gets one caret."""
     assert excerpt(["a"], 0, "spec") == []

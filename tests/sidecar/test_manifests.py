@@ -124,8 +124,10 @@ def test_groups_before_broken_yaml_are_kept() -> None:
         "a: &a [*a]\n",
         "a: &a [x]\n" + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 9)}]\n" for a, b in pairwise("abcdefghi")),
         "[" * 5000,
+        'a: "\x01"\n',
+        "a" * 5000 + "\udcff",
     ],
-    ids=["an alias of itself", "aliases that multiply", "nested without end"],
+    ids=["an alias of itself", "aliases that multiply", "nested without end", "control", "no text"],
 )  # fmt: skip
 def test_hostile_yaml_is_refused_quickly(text: str) -> None:
     """No document makes the reader hang or crash."""

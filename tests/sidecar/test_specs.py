@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -124,3 +125,10 @@ def test_a_resource_given_twice_names_both_places(tmp_path: Path) -> None:
     second = _write(tmp_path, "b.yaml", "views", name="same")
     (told,) = _refused(tmp_path)
     assert told == f"DuplicateResource {second}:1: metadata.name: 'same' is declared in {first}:1 already"
+
+
+def test_a_pipe_is_passed_over(tmp_path: Path) -> None:
+    """Reading one would never end; a start must not hang on what lies in the directory."""
+    _write(tmp_path, "a.yaml", "clicks")
+    os.mkfifo(tmp_path / "b.yaml")
+    assert [manifest.group.spec.group_name for manifest in read_directory(tmp_path).groups] == ["clicks"]

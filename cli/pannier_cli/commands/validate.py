@@ -19,8 +19,8 @@ from pannier_cli.excerpts import excerpt
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.options import json_option
 from pannier_cli.policy_tables import groups_table
-from pannier_sidecar.manifests import LocatedProblem, Manifests, parse_manifests
-from pannier_sidecar.specs import SUFFIXES, read_files
+from pannier_sidecar.manifests import LocatedProblem, Manifests
+from pannier_sidecar.specs import manifest_files, manifests_of, read_files
 
 STDIN = "<stdin>"
 
@@ -41,15 +41,14 @@ def validate(paths: tuple[Path, ...], *, namespace: str, as_json: bool) -> None:
     Needs neither a cluster nor a sidecar. A directory stands for its .yaml, .yml and .json files; - is
     standard input. Exits with 1 where anything is invalid.
     """
-    stdin = sys.stdin.read() if Path("-") in paths else ""
-    found = read_files(files_of(paths), namespace=namespace)
-    if Path("-") in paths:
-        found += parse_manifests(stdin, STDIN, namespace=namespace)
+    stdin = sys.stdin.buffer.read() if Path("-") in paths else b""
+    piped = manifests_of(stdin, STDIN, namespace=namespace)
+    found = read_files(files_of(paths), namespace=namespace, beside=piped)
     groups = [resolved(manifest.group) for manifest in found.groups]
     if as_json:
         print_json(document(found, groups))
     else:
-        _show(found, groups, stdin)
+        _show(found, groups, stdin.decode("utf-8-sig", "replace"))
     raise SystemExit(ExitCode.REFUSED if found.problems or not groups else ExitCode.OK)
 
 
@@ -58,7 +57,7 @@ def files_of(paths: Sequence[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(entry for entry in path.iterdir() if entry.suffix in SUFFIXES and entry.is_file())
+            files += manifest_files(path)
         elif path != Path("-"):
             files.append(path)
     return list(dict.fromkeys(files))
