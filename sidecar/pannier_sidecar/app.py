@@ -169,14 +169,12 @@ async def _open_shared_cache(parts: _Parts) -> tuple[RedisTier | None, L2Writer 
     settings, metrics = parts.settings, parts.metrics
     if settings.redis_url is None:
         return None, None
-    tier = await parts.owned.enter_async_context(
-        RedisTier(
-            settings.redis_url.reveal(),
-            clock=parts.clock,
-            metrics=metrics,
-            timeout_seconds=settings.l2_timeout_ms / 1_000,
-        )
-    )
+    url, timeout_seconds = settings.redis_url.reveal(), settings.l2_timeout_ms / 1_000
+    try:
+        tier = RedisTier(url, clock=parts.clock, metrics=metrics, timeout_seconds=timeout_seconds)
+    except TierError as error:
+        raise SettingsInvalid([Problem("--redis-url", error.reason, error.message)]) from error
+    await parts.owned.enter_async_context(tier)
     metrics.circuit("l2", tier.state)
     limits = DEFAULT_LIMITS._replace(entries=settings.backfill_entries)
     writer = await parts.owned.enter_async_context(

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?i?B?)", re.IGNORECASE)
+_SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?i?B?)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_PORT: Final = 65_535
+_REDIS_DATABASE: Final = re.compile(r"(?:/[0-9]{0,6})?")
 REDIS_SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
@@ -163,7 +164,8 @@ def secret_url(text: str) -> SecretUrl:
             raise ValueError(f"the file cannot be read: {error}") from error
     try:
         parts = urlsplit(text)
-        usable = parts.scheme in REDIS_SCHEMES and parts.hostname and parts.port != 0
+        usable = parts.scheme in REDIS_SCHEMES and parts.hostname and parts.port != 0 and text.isprintable()
+        usable = usable and _REDIS_DATABASE.fullmatch(parts.path) and not any(map(str.isspace, text))
     except ValueError:
         usable = False
     if not usable:

@@ -190,6 +190,16 @@ async def test_a_missing_directory_stops_the_start(tmp_path: Path) -> None:
             pass
 
 
+@pytest.mark.parametrize("query", ["socket_timeout=soon", "no_such_option=1"])
+async def test_unusable_options_of_a_redis_url_stop_the_start(tmp_path: Path, query: str) -> None:
+    """What the client would refuse at its first call is told before anything is served."""
+    url = f"redis://:hunter2@127.0.0.1:1/0?{query}"
+    with pytest.raises(SettingsInvalid, match="--redis-url: no Redis client from this URL") as invalid:
+        async with a_sidecar(tmp_path, redis_url=url):
+            pass
+    assert "hunter2" not in str(invalid.value)
+
+
 async def test_an_unusable_data_directory_stops_the_start(tmp_path: Path) -> None:
     """The embedded store's directory being a file, or owned by another sidecar, is said as a bad setting."""
     (tmp_path / "file").write_text("")

@@ -164,7 +164,17 @@ def test_no_password_is_ever_printed(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://h:1", "localhost:6379", "redis://", "redis://h:notaport", "redis://h:0/hunter2", "hunter2"],
+    [
+        "http://h:1",
+        "localhost:6379",
+        "redis://",
+        "redis://h:notaport",
+        "redis://h:0/hunter2",
+        "hunter2",
+        "redis://h/hunter2",
+        "redis://a\nredis://b",
+        "redis://h:1 hunter2",
+    ],
 )
 def test_bad_redis_urls_are_refused_without_repeating_them(url: str) -> None:
     """The message says what would be right, and not what was given: it may hold a password."""

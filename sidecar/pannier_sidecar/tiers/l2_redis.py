@@ -247,9 +247,14 @@ def _client(url: str) -> Redis | RedisCluster:
         "socket_connect_timeout": None,
         "protocol": 2,
     }
-    if urlsplit(url).scheme.endswith("+cluster"):
-        return RedisCluster.from_url(url.replace("+cluster://", "://", 1), **options)
-    return Redis.from_url(url, **options)
+    try:
+        if urlsplit(url).scheme.endswith("+cluster"):
+            return RedisCluster.from_url(url.replace("+cluster://", "://", 1), **options)
+        client: Redis = Redis.from_url(url, **options)
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]  # looks at ?options, no I/O
+    except (ValueError, TypeError, redis_errors.RedisError) as error:
+        raise TierMisconfigured(TIER, f"no Redis client from this URL: {error}") from error
+    return client
 
 
 def _merge_arguments(key: RowKey, entry: Entry) -> Command:
