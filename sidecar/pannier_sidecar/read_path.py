@@ -86,6 +86,7 @@ class ReadPath:
         """Answer a request; never raises for what tiers do."""
         fault = _request_fault(request)
         if fault is not None:
+            self._metrics.problem(fault.reason)
             return self._refused([fault])
         deadline = asyncio.get_running_loop().time() + self._budget_seconds(request)
         watch = _Watch(self._clock)

@@ -112,6 +112,8 @@ async def test_the_size_of_a_request_is_bounded(client: Client, body: dict[str, 
     answer = await client.send("POST", "/v1/features/read", body)
     assert answer.status == 422
     assert answer.faults[0][0].startswith(path)
+    metrics = (await client.admin("/metrics")).body.decode()
+    assert f'pannier_problems_total{{reason="{answer.reason}"}} 1.0' in metrics
 
 
 async def test_ids_of_every_kind_are_rows_of_their_own(client: Client) -> None:
