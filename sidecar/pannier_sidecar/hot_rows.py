@@ -1,10 +1,10 @@
 """The hot path: whole-hit requests spliced from bytes that L1 holds ready.
 
 Nothing is decoded, encoded or awaited. Per row: one dict lookup, one identity check of the plan, one
-comparison with a deadline, one append. Where the same rows are asked for again and again, checks are made
-once per read: rows whose entries need no look for a while wait in a plain dict of bytes, under one deadline
-for all of them. Whatever is not plain (a range, an option, a hard deadline that was passed, a key that is
-not there) makes the answer None, and the request takes the long way through `pannier_sidecar.read_path`.
+comparison with a deadline, one append; and where the same rows are asked for again, the checks are made
+once per read and a row costs one lookup of bytes (`pannier_sidecar.tiers.ready_rows`). Whatever is not
+plain (a range, an option, a hard deadline that was passed, a key that is not there) makes the answer None,
+and the request takes the long way through `pannier_sidecar.read_path`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,9 @@ from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l1_segment import Segment
 
-SAMPLE: Final = 8
+SAMPLE: Final = 16
 """One of so many reads goes through the entries and counts for all of them: eviction and early refresh have
 to know what is hot, and counting every read would cost more than answering it."""
-READY_US: Final = 1_000_000
-"""How long rows wait ready before their entries are asked again."""
 LookAgain = Callable[[GroupPlan, str, int], LocalEntry | None]
 """Looks at an entry whose time to be looked at has come; None = it cannot be served."""
 _Question = tuple[str, tuple[str, ...] | None, int | None]
@@ -41,7 +39,7 @@ _Question = tuple[str, tuple[str, ...] | None, int | None]
 class _HotRead:
     """One shape with all that answering it from L1 needs."""
 
-    __slots__ = ("counters", "entries", "head", "ready", "ready_until_us", "shape")
+    __slots__ = ("counters", "entries", "head", "ready", "shape")
 
     def __init__(self, shape: ReadShape, segment: Segment, counters: GroupCounters) -> None:
         self.shape = shape
@@ -49,20 +47,17 @@ class _HotRead:
         self.counters = counters
         self.head = shape.head + b',"rows":['
         self.ready = segment.keep_ready()
-        """Found rows by id; L1 takes out what it replaces or drops. None if the group has enough."""
-        self.ready_until_us = 0
+        """None where the group has enough of them."""
 
     def rows_ready(self, ids: tuple[str, ...], now_us: int) -> list[bytes] | None:
-        """The rows, if all of them wait ready."""
+        """The rows, if all of them are ready."""
         ready = self.ready
         if ready is None:
             return None
-        if not self.ready_until_us - READY_US <= now_us < self.ready_until_us:
-            ready.clear()
-            self.ready_until_us = now_us + READY_US
-            return None
+        if now_us >= ready.until_us:
+            ready.let_go(now_us)
         try:
-            return list(map(ready.__getitem__, ids))
+            return list(map(ready.rows.__getitem__, ids))
         except KeyError:
             return None
 
@@ -148,7 +143,7 @@ def _rows_of_entries(
     """
     shape, get = hot.shape, hot.entries.get
     plan, is_default = shape.plan, shape.is_default
-    ready, until_us = hot.ready, hot.ready_until_us
+    ready = hot.ready
     rows: list[bytes] = []
     negatives = 0
     for row_id in ids:
@@ -170,8 +165,8 @@ def _rows_of_entries(
         rows.append(row)
         if entry.negative:
             negatives += 1
-        elif ready is not None and entry.check_at_us >= until_us:
-            ready[row_id] = row
+        elif ready is not None and row_id not in ready.rows and entry.check_at_us > now_us:
+            ready.add(row_id, row, entry.check_at_us)
     return rows, negatives
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.builders import a_group
 from tests.integration.serving import serving
 
+from pannier_sidecar.hot_rows import SAMPLE
+
 NO_L2: dict[str, Any] = {"remote": "Disabled"}
 
 
@@ -164,12 +166,12 @@ async def test_rows_that_wait_ready_follow_writes_deadlines_and_catalogs(tmp_pat
 
 
 async def test_hot_reads_are_sampled_into_the_entry(tmp_path: Path) -> None:
-    """One read of eight counts for eight, so that eviction and early refresh know what is hot."""
+    """A sampled read counts for those that are not, so that eviction and early refresh know what is hot."""
     async with serving(tmp_path, a_group(**NO_L2), dice=0.0) as core:
         await core.write("clicks", "a", features={"item": "x"})
         for _ in range(5):
             await core.read({"group": "clicks", "ids": ["a"]})
-        assert core.l1.segment(core.plan.groups["clicks"]).entries["a"].reads == 40
+        assert core.l1.segment(core.plan.groups["clicks"]).entries["a"].reads == 5 * SAMPLE
 
 
 async def test_an_on_demand_group_is_unknown_and_touches_no_tier(tmp_path: Path) -> None:

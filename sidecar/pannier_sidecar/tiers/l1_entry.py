@@ -25,8 +25,9 @@ State = Record | Timeline
 LOOK_NOW: Final = 0
 BYTES_OBJECT: Final = 33
 """Bytes of an empty ``bytes``."""
-_SLOT: Final = 90
-"""Bytes of a dict slot and a place in the eviction ring, at the fill a growing dict has on average."""
+_SLOT: Final = 150
+"""Bytes of dict slots and of places in the eviction ring and among ready rows, at the fill that growing dicts
+have on average."""
 _STRUCTS: Final = 224
 _INTEGERS: Final = 6 * 32
 _FIXED: Final = _STRUCTS + _INTEGERS + _SLOT + 2 * BYTES_OBJECT + 49

@@ -10,6 +10,7 @@ from typing import Final
 
 from pannier_sidecar.tiers.eviction import SecondChance
 from pannier_sidecar.tiers.l1_entry import LocalEntry, weight_of
+from pannier_sidecar.tiers.ready_rows import ReadyRows
 
 MAX_READY: Final = 4
 """Shapes of one group whose rows wait ready."""
@@ -39,20 +40,20 @@ class Segment:
         self.bytes = 0
         self.negative_bytes = 0
         self.evictions = 0
-        self._ready: list[dict[str, bytes]] = []
+        self._ready: list[ReadyRows] = []
 
-    def keep_ready(self) -> dict[str, bytes] | None:
-        """Give out a dict of rows by id; what is replaced or dropped here goes out of it too.
+    def keep_ready(self) -> ReadyRows | None:
+        """Give out a place for ready rows; what is replaced or dropped here goes out of it too.
 
         There are few of them, since each costs a little at every change; None = there are enough.
         """
         if len(self._ready) >= MAX_READY:
             return None
-        self._ready.append({})
+        self._ready.append(ReadyRows())
         return self._ready[-1]
 
     def forget_ready(self) -> None:
-        """The dicts given out are not used any more."""
+        """The places given out are not used any more."""
         self._ready.clear()
 
     def put(self, row_id: str, entry: LocalEntry) -> None:
@@ -101,7 +102,7 @@ class Segment:
 
     def _unready(self, row_id: str) -> None:
         for ready in self._ready:
-            ready.pop(row_id, None)
+            ready.drop(row_id)
 
     def _weigh(self, row_id: str, entry: LocalEntry, sign: int) -> None:
         if sign > 0:
