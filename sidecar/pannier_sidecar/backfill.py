@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, Self
@@ -19,7 +20,7 @@ from pannier_sidecar.backfill_queue import DEFAULT_LIMITS, BoundedQueue, Entry, 
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.lifetime import GUARD_SECONDS
 from pannier_sidecar.entry.record import MICROSECONDS, READ_MARGIN_US, Record
-from pannier_sidecar.errors import TierError
+from pannier_sidecar.errors import TierError, TierMisconfigured
 from pannier_sidecar.metrics import BackfillUsage
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import RowKey
@@ -30,6 +31,8 @@ _BATCH = 200
 _FIRST_PAUSE_SECONDS = 0.05
 _LONGEST_PAUSE_SECONDS = 1.0
 _LAST_FLUSH_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class Merger(Protocol):
@@ -166,7 +169,7 @@ class L2Writer:
             if (taken := self._backfills.take(address)) is not None
         ]
         batch = [waiting for _, waiting in writes] + backfills
-        outcomes = await self._tier.merge([(waiting.key, waiting.entry) for waiting in batch])
+        outcomes = await self._sent(batch)
         failed = sum(outcome is not None for outcome in outcomes)
         self._metrics.backfill("written", len(batch) - failed)
         self._metrics.backfill("failed", failed)
@@ -178,6 +181,16 @@ class L2Writer:
             elif self._unconfirmed.waiting.get(address) is waiting:
                 self._unconfirmed.take(address)
         return is_done
+
+    async def _sent(self, batch: Sequence[Waiting]) -> list[TierError | None]:
+        """Merge a batch; a fault of ours in one entry costs neither its neighbours nor the writer."""
+        try:
+            return await self._tier.merge([(waiting.key, waiting.entry) for waiting in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                log.exception("an entry of %s could not be sent to L2", batch[0].key.plan.name)
+                return [TierMisconfigured("l2", f"cannot be sent: {error}")]
+        return [outcome for one in batch for outcome in await self._sent([one])]
 
     def _forget_outlived(self) -> None:
         """Let go of writes that no servable entry of L2 can be older than."""

@@ -304,3 +304,30 @@ async def test_a_group_declared_anew_as_the_other_kind_forgets_its_former_shape(
         assert isinstance(writer.overlay(anew, a_record()), Timeline)
         assert USERS.cache_prefix == anew.plan.cache_prefix
         shelf.open.set()
+
+
+async def test_an_entry_that_cannot_be_sent_costs_neither_its_neighbours_nor_the_writer(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is logged, seen as unconfirmed, and tried again."""
+
+    class Picky(Shelf):
+        async def merge(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
+            if self.fails and any(key == user(1) for key, _ in deltas):
+                raise OverflowError("cannot be encoded")
+            self.calls.append([(key.id, entry) for key, entry in deltas])
+            self.called.set()
+            return [None for _ in deltas]
+
+    shelf = Picky()
+    shelf.fails = True
+    async with a_writer(shelf) as writer:
+        for i in range(3):
+            writer.confirm(user(i), a_record(NOW_US + i))
+        assert not await writer.drain(0.01)
+        assert [row_id for row_id, _ in shelf.written] == [user(0).id, user(2).id]
+        assert writer.overlay(user(1), None) == a_record(NOW_US + 1)
+        assert "could not be sent" in caplog.text
+        shelf.fails = False
+        assert await writer.drain(5)
+        assert len(shelf.written) == 3

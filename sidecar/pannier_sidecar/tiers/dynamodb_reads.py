@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from pannier.keys import FENCE_SORT_KEY, partition_key
+from pannier.errors import KeyRefused, ValueRefused
+from pannier.keys import FENCE_SORT_KEY, parse_sort_key, partition_key
 from pannier.values import AttributeValue
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
 from pannier_sidecar.plan import GroupPlan
@@ -158,9 +159,19 @@ class DynamoDBReads:
             row = from_item(plan, item, self._on_bad_value)
             if row.sort_key == FENCE_SORT_KEY:
                 newest.take_fence(row)
-            else:
+            elif self._is_ours(plan, row.sort_key):
                 newest.take(row)
         return 0
+
+    def _is_ours(self, plan: GroupPlan, sort_key: str) -> bool:
+        """Whether the row is a record of the timeline; other writers may keep other rows among them."""
+        try:
+            parse_sort_key(sort_key, plan.width)
+        except KeyRefused as refused:
+            problem = refused.problem
+            self._on_bad_value(plan, "sk", ValueRefused(problem.reason, problem.message))
+            return False
+        return True
 
     def __repr__(self) -> str:
         return f"<DynamoDBReads {self._client!r}>"

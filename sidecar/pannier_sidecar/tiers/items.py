@@ -8,8 +8,11 @@ and counted, and never takes the rest of the row with it. Every store weighs its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from typing import Final
 
+from pannier import times
 from pannier.errors import KeyRefused, ValueRefused
 from pannier.keys import FENCE_SORT_KEY, parse_sort_key, partition_key
 from pannier.values import ITEM_MAX_BYTES, AttributeValue, from_opaque, is_opaque, item_bytes, opaque
@@ -24,6 +27,8 @@ OnBadValue = Callable[[GroupPlan, str, ValueRefused], None]
 _KEY_AND_NAMES_BYTES = 4096
 _STAMP_BYTES = 40
 _TRUE: AttributeValue = {"BOOL": True}
+_FEATURE_ID: Final = re.compile(r"0|[1-9][0-9]{0,8}")
+"""One spelling per id, so that each name below ``v`` is read as one feature and written back as the same."""
 
 
 def item_key(plan: GroupPlan, row_id: str, sort_key: str) -> dict[str, AttributeValue]:
@@ -68,7 +73,7 @@ def from_item(plan: GroupPlan, item: Item, on_bad_value: OnBadValue) -> Row:
         sort_key=sort_key,
         revision=_integer(item.get("r")) or FOREIGN_REVISION,
         event_time_us=event_time,
-        stamps_us={int(f): _integer(stamp) or 0 for f, stamp in stamps.items() if f.isdecimal()},
+        stamps_us={int(f): _integer(stamp) or 0 for f, stamp in stamps.items() if _FEATURE_ID.fullmatch(f)},
         values=_fragments(plan, _map(item, "v"), on_bad_value),
         deleted=item.get("d") == _TRUE,
         expires_at=_integer(item.get("expires_at")),
@@ -79,7 +84,7 @@ def _fragments(plan: GroupPlan, stored: Mapping[str, AttributeValue], on_bad_val
     values: Fragments = {}
     by_id = plan.by_id
     for name, attribute in stored.items():
-        if not name.isdecimal():
+        if not _FEATURE_ID.fullmatch(name):
             on_bad_value(plan, name, ValueRefused("NotAFeatureId", f"{name!r} under v is no feature id"))
             continue
         known = by_id.get(int(name))
@@ -96,14 +101,18 @@ def _map(item: Item, name: str) -> Mapping[str, AttributeValue]:
 
 
 def _integer(attribute: AttributeValue | None) -> int | None:
-    """The integer of a number attribute; another writer's fraction is cut, what is no number is nothing."""
+    """The integer of a number attribute; another writer's fraction is cut.
+
+    What is no number, or larger than any time or count of ours, is nothing: a cache entry has 64 bits.
+    """
     text = attribute.get("N") if attribute else None
     if text is None:
         return None
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
-        return int(float(text))
+        value = int(float(text))
+    return value if abs(value) <= times.LATEST_US else None
 
 
 def _key_time(plan: GroupPlan, sort_key: str) -> int:
