@@ -44,7 +44,8 @@ def parse_rfc3339(text: str, path: str = "") -> tuple[int, bool]:
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if offset in 'Zz' else offset}")
     except ValueError as error:
-        raise _refused(f"{_shown(text)} is no point in time: {error}", path) from error
+        why = "the offset is a day or more" if "offset" in str(error) else error
+        raise _refused(f"{_shown(text)} is no point in time: {why}", path) from error
     micros = int(fraction[:_FRACTION_DIGITS].ljust(_FRACTION_DIGITS, "0"))
     epoch_us = (moment - _EPOCH) // _MICROSECOND + micros
     if not EARLIEST_US <= epoch_us <= LATEST_US:

@@ -14,11 +14,14 @@ import msgspec
 from pannier.errors import KeyRefused, Problem, ValueRefused
 from pannier.keys import HIGHEST_SORT_KEY, LOWEST_SORT_KEY, check_id, sort_key_range
 from pannier.times import bound_in_unit
+from pannier_sidecar.api.bodies import no_such_group, short
 from pannier_sidecar.api.read_requests import MAX_IDS_PER_READ, Moment, Read
 from pannier_sidecar.plan import FeaturePlan, GroupPlan, ReadPlan
 from pannier_sidecar.render import columns_of
 
 MAX_SHAPES: Final = 4_096
+MAX_AGE_SECONDS: Final = 1e10
+"""Three centuries."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -100,7 +103,7 @@ class ShapeMemo:
             return known
         plan = self.plan.groups.get(group)
         if plan is None:
-            return Problem("group", "UnknownGroup", f"no group {group!r} is served here")
+            return no_such_group(group, self.plan.groups)
         chosen = _features(plan, features)
         if isinstance(chosen, Problem):
             return chosen
@@ -110,7 +113,10 @@ class ShapeMemo:
         if len(self._shapes) >= MAX_SHAPES:
             self._shapes.clear()
         made = ReadShape(plan=plan, features=chosen, limit=most)
-        self._shapes[group, features, limit] = made
+        if features is None or len(features) <= len(
+            plan.served
+        ):  # a name a million times is no shape to keep
+            self._shapes[group, features, limit] = made
         return made
 
     def __repr__(self) -> str:
@@ -161,7 +167,7 @@ def _features(plan: GroupPlan, names: tuple[str, ...] | None) -> tuple[FeaturePl
             return Problem(
                 f"features[{position}]",
                 "UnknownFeature",
-                f"{name!r} {what} in group {plan.name!r}; it serves {known}",
+                f"{short(name)!r} {what} in group {plan.name!r}; it serves {known}",
             )
         chosen.add(feature)
     return tuple(feature for feature in plan.served if feature in chosen)
@@ -208,9 +214,13 @@ def _first_bad_id(ids: tuple[str, ...], most: int) -> Problem | None:
 
 
 def _age_fault(max_age_seconds: float | None) -> Problem | None:
-    if max_age_seconds is None or 0 <= max_age_seconds <= 1e10:  # noqa: PLR2004 (three centuries)
+    if max_age_seconds is None or 0 <= max_age_seconds <= MAX_AGE_SECONDS:
         return None
-    return Problem("max_age_seconds", "OutOfRange", f"is {max_age_seconds}; it must be 0 or more seconds")
+    return Problem(
+        "max_age_seconds",
+        "OutOfRange",
+        f"is {max_age_seconds}; it must be 0 to {MAX_AGE_SECONDS:.0f} seconds",
+    )
 
 
 def _ranged(

@@ -18,6 +18,7 @@ import msgspec
 
 from pannier import keys, times
 from pannier.errors import KeyRefused
+from pannier_sidecar.api.bodies import no_such_group
 from pannier_sidecar.api.intake import check_writable, record_sort_key, tombstone_put
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.clock import Clock
@@ -219,7 +220,7 @@ class WritePath:
 def _group(plan: ReadPlan, name: str) -> GroupPlan:
     found = plan.groups.get(name)
     if found is None:
-        raise RequestRefused.because("UnknownGroup", f"no group {name!r} is served here", "group")
+        raise RequestRefused([no_such_group(name, plan.groups)])
     return found
 
 

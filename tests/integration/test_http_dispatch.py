@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 
 import aiohttp
+import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 from tests.servers import HOST
@@ -88,7 +89,26 @@ async def test_a_body_that_never_comes_is_408() -> None:
     assert b"urn:pannier:problem:RequestTimeout" in answer
 
 
-async def test_a_client_that_hangs_up_is_no_fault() -> None:
+async def test_a_body_that_is_not_what_it_says_is_no_fault_of_ours(caplog: pytest.LogCaptureFixture) -> None:
+    """Garbled compression is answered, and neither aiohttp nor we log a traceback of it."""
+
+    async def reading(request: web.BaseRequest) -> web.StreamResponse:
+        return json_answer(await body_of(request))
+
+    async with (
+        served(reading) as (address, _),
+        aiohttp.ClientSession(headers={"Content-Encoding": "gzip"}) as session,
+        session.post(f"http://{address}/rows/secret-id", data=b"not gzip", compress=False) as answer,
+    ):
+        document = await answer.json(content_type=None)
+    assert (answer.status, document["detail"]) == (
+        400,
+        "the body cannot be read: Can not decode content-encoding: gzip",
+    )
+    assert caplog.records == []
+
+
+async def test_a_client_that_hangs_up_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
     """A connection lost in the middle of a body is neither answered nor logged."""
     started, ended = asyncio.Event(), asyncio.Event()
 
@@ -109,4 +129,5 @@ async def test_a_client_that_hangs_up_is_no_fault() -> None:
                 await writer.wait_closed()
                 await ended.wait()
     assert logs == []
+    assert caplog.records == []
     assert dict(metrics.problems.items()) == {}

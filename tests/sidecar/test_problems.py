@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from pannier.errors import Problem
 from pannier_sidecar.api import problems
-from pannier_sidecar.api.bodies import decode, suggest
+from pannier_sidecar.api.bodies import decode, no_such_group, suggest
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.read_requests import read_decoder
+from pannier_sidecar.api.write_requests import row_decoder
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled, TierTimeout, TierUnavailable
 
 JSON_VALUES = st.recursive(
@@ -184,6 +185,46 @@ def test_what_is_no_json_is_said_to_be_none(body: bytes) -> None:
     found = refusal(body)
     assert found.reason == "MalformedJson"
     assert problems.status_of(found.reason) == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "says"),
+    [
+        (b'{"reads":[{"group":"g","ids":["\\ud800"]}]}', "reads[0].ids[0]", "lone surrogate"),
+        (b'{"reads":[{"group":"g","ids":["\\udc00\\ud800"]}]}', "reads[0].ids[0]", "lone surrogate"),
+        (b'{"reads":[{"group":"g","ids":[],"limit":NaN}]}', "reads[0].limit", "NaN"),
+        (b'{"reads":[{"group":"g","ids":[],"limit":-Infinity}]}', "reads[0].limit", "infinite"),
+        (b'\xef\xbb\xbf{"reads":[]}', "", "byte order mark"),
+        ('{"reads":[]}'.encode("utf-16"), "", "byte order mark"),
+        (b"", "", "empty"),
+    ],
+)
+def test_what_other_readers_take_for_json_is_explained(body: bytes, path: str, says: str) -> None:
+    """Where most JSON libraries are lenient, the answer tells which value it is."""
+    found = refusal(body)
+    assert (found.path, found.reason) == (path, "MalformedJson")
+    assert says in found.message
+
+
+def test_words_that_would_be_right_are_listed() -> None:
+    """An enum field says what it takes."""
+    with pytest.raises(RequestRefused) as refused:
+        decode(row_decoder, b'{"features": {}, "mode": "upsert"}')
+    (problem,) = refused.value.problems
+    assert (problem.path, problem.message) == ("mode", "'upsert' is none of merge, replace, force")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("clikcs", "no group 'clikcs' is served here; did you mean `clicks`?"),
+        ("zzz", "no group 'zzz' is served here; GET /v1/groups lists what is"),
+    ],
+)
+def test_an_unknown_group_tells_what_would_be_right(name: str, message: str) -> None:
+    """The nearest name, or where all of them stand."""
+    assert no_such_group(name, ["clicks", "views"]).message == message
+    assert len(no_such_group("x" * 1_000_000, ["clicks"]).message) < 200
 
 
 def test_deep_nesting_is_refused() -> None:

@@ -66,6 +66,19 @@ def test_an_invalid_write_is_answered_under_its_address() -> None:
     assert (none.group, none.id) == ("", "")
 
 
+@pytest.mark.parametrize("number", ["1e400", "9" * 10_000, "-" + "9" * 10_000])
+def test_a_number_that_nothing_holds_spoils_neither_address_nor_neighbours(number: str) -> None:
+    """The answer still says whose write it was."""
+    bad = json.dumps({**SOUND, "id": "7", "features": {"count": "?"}}).replace('"?"', number)
+    body = f'{{"writes": [{json.dumps(SOUND)}, {bad}, {json.dumps(SOUND)}]}}'.encode()
+    before, refused, after = take_in(PLAN, body, NOW_US)
+    assert isinstance(before, Put)
+    assert isinstance(after, Put)
+    assert isinstance(refused, WriteResult)
+    assert (refused.group, refused.id, refused.verdict) == ("clicks", "7", "invalid")
+    assert refused.path == "writes[1].features.count"
+
+
 def test_numbers_as_ids_are_explained() -> None:
     """The commonest slip of all."""
     (bad,) = taken({**SOUND, "id": 1234})

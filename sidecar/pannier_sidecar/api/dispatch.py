@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
 import structlog
@@ -159,7 +159,8 @@ async def _confirm_expectation(request: web.BaseRequest) -> None:
 def _of_aiohttp(error: web.HTTPException | web.RequestPayloadError) -> Problem:
     if isinstance(error, web.HTTPRequestEntityTooLarge):
         return _TOO_LARGE
-    return Problem("", "MalformedRequest", f"the body cannot be read: {error}")
+    what = " ".join(str(error).rpartition("message:")[2].split())
+    return Problem("", "MalformedRequest", f"the body cannot be read: {what}")
 
 
 def _decoded(capture: str) -> str:
@@ -180,6 +181,11 @@ class ProblemRequestHandler(web.RequestHandler):
     """aiohttp's connection, with problem+json also for what is no HTTP at all."""
 
     __slots__ = ()
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Log what went wrong, unless it was the client: it hung up, or its body is not what it says."""
+        if not isinstance(kwargs.get("exc_info"), (ConnectionError, web.RequestPayloadError)):
+            super().log_exception(*args, **kwargs)
 
     def handle_error(
         self,

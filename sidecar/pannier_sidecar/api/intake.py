@@ -16,7 +16,7 @@ from pannier import keys, times
 from pannier.errors import KeyRefused, ValueRefused
 from pannier.values import ITEM_MAX_BYTES, NULL_FRAGMENT, AttributeValue, item_bytes
 from pannier.values.json_text import member
-from pannier_sidecar.api.bodies import suggest
+from pannier_sidecar.api.bodies import short, suggest
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_requests import Moment, WriteItem
 from pannier_sidecar.api.write_times import at, expires_at, record_time, seconds_up, timeline_time
@@ -140,7 +140,7 @@ def _values(plan: GroupPlan, features: dict[str, msgspec.Raw], path: str) -> Fra
     for name, raw in features.items():
         feature = plan.by_name.get(name)
         if feature is None or not feature.served:
-            raise _no_such_feature(plan, name, path + member(name))
+            raise _no_such_feature(plan, name, path + member(short(name)))
         values[feature.id] = feature.codec.parse(raw, f"{path}.{name}")
     return values
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -25,12 +26,14 @@ ROW_PARAMETERS: Final = (
 )
 ROW_KEY_PARAMETERS: Final = ("tie_breaker", "timestamp")
 _MAX_DIGITS: Final = 18
+_WHOLE: Final = f"a whole number of at most {_MAX_DIGITS} digits"
 
 
 def parameters(request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, str]:
     """Take the query of a request; names every parameter that is unknown or given twice."""
     if "?" not in request.raw_path:
         return {}
+    _check_utf8(request.rel_url.raw_query_string)
     query, faults = request.query, []
     for name in dict.fromkeys(query):
         if name not in known:
@@ -42,6 +45,16 @@ def parameters(request: web.BaseRequest, known: tuple[str, ...]) -> dict[str, st
     if faults:
         raise RequestRefused(faults)
     return dict(query)
+
+
+def _check_utf8(raw_query: str) -> None:
+    """Refuse what would be read with replacement characters: a row of another key, perhaps."""
+    try:
+        unquote(raw_query, errors="strict")
+    except UnicodeDecodeError as error:
+        raise RequestRefused.because(
+            "MalformedRequest", f"the query holds percent-encoded bytes that are no UTF-8: {error.reason}"
+        ) from error
 
 
 def wants_int64_strings(given: Mapping[str, str]) -> bool:
@@ -72,7 +85,7 @@ def whole(given: Mapping[str, str], name: str) -> int | None:
     if text is None:
         return None
     if not text.removeprefix("-").isdecimal() or len(text) > _MAX_DIGITS or not text.isascii():
-        raise RequestRefused.because("WrongType", f"expected a whole number, got {text[:80]!r}", f"?{name}")
+        raise RequestRefused.because("WrongType", f"expected {_WHOLE}, got {text[:80]!r}", f"?{name}")
     return int(text)
 
 

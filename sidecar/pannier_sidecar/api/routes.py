@@ -15,7 +15,7 @@ from aiohttp import web
 
 from pannier.errors import Problem
 from pannier_sidecar.api import openapi, queries
-from pannier_sidecar.api.bodies import decode, suggest
+from pannier_sidecar.api.bodies import decode, no_such_group
 from pannier_sidecar.api.dispatch import Route, body_of, document_answer, json_answer
 from pannier_sidecar.api.group_documents import group_document, groups_document
 from pannier_sidecar.api.invalidate_requests import MAX_INVALIDATED_IDS, invalidate_decoder
@@ -148,11 +148,7 @@ class DataRoutes:
         plan = self._current_plan()
         found = plan.groups.get(group)
         if found is None:
-            near = suggest(group, list(plan.groups))
-            hint = f"; did you mean `{near}`?" if near else ""
-            raise RequestRefused.because(
-                "UnknownGroup", f"no group of this name is served here{hint}", "group"
-            )
+            raise RequestRefused([no_such_group(group, plan.groups)])
         return json_answer(_encode({"revision": plan.revision, **group_document(found)}))
 
     async def describe(self, _request: web.BaseRequest) -> web.StreamResponse:

@@ -21,8 +21,17 @@ from pannier_sidecar.write_path import WriteResult
 
 _HINTS: Final = {
     "id": "ids are strings, also where they look like numbers",
-    "mode": "modes are merge, replace and force",
 }
+
+
+class _Address(msgspec.Struct, gc=False):
+    """The two fields of a write that its answer repeats, whatever is wrong with them and the others."""
+
+    group: msgspec.Raw = msgspec.Raw(b'""')
+    id: msgspec.Raw = msgspec.Raw(b'""')
+
+
+_address_decoder: Final = msgspec.json.Decoder(_Address)
 
 
 def take_in(plan: ReadPlan, body: bytes, now_us: int) -> list[Put | WriteResult]:
@@ -39,10 +48,8 @@ def take_in_one(plan: ReadPlan, write: WriteItem, now_us: int, path: str = "") -
     """Take in one write; raises `RequestRefused`."""
     group = plan.groups.get(write.group)
     if group is None:
-        nearest = bodies.suggest(write.group, list(plan.groups))
-        hint = f"; did you mean `{nearest}`?" if nearest else ""
         where = f"{path}.group" if path else "group"
-        raise RequestRefused.because("UnknownGroup", f"no group of this name is served here{hint}", where)
+        raise RequestRefused([bodies.no_such_group(write.group, plan.groups, where)])
     taken = intake(group, write, now_us, path)
     return taken if isinstance(taken, Put) else _result(group, write, taken)
 
@@ -80,13 +87,17 @@ def _placed(problem: Problem, path: str) -> Problem:
 def _address(raw: msgspec.Raw) -> tuple[str, str]:
     """Group and id of a refused write, as far as it has them."""
     try:
-        item = msgspec.json.decode(raw)
+        item = _address_decoder.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", ""
-    if not isinstance(item, dict):
-        return "", ""
-    group, row_id = item.get("group"), item.get("id")
-    return group if isinstance(group, str) else "", row_id if isinstance(row_id, str) else ""
+    return _text(item.group), _text(item.id)
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
 
 
 def _result(plan: GroupPlan, write: WriteItem, outcome: PutOutcome) -> WriteResult:
