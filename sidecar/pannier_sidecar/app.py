@@ -33,6 +33,7 @@ from pannier_sidecar.catalog_dir import CatalogDirectory
 from pannier_sidecar.clock import Clock, SystemClock
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.exposition import Exposition
+from pannier_sidecar.garbage import spare_the_collector
 from pannier_sidecar.l3_reads import L3Reads
 from pannier_sidecar.live_plan import LivePlan
 from pannier_sidecar.loader import Loader
@@ -247,6 +248,7 @@ def _new_error_id() -> str:
 async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Sidecar], None]) -> None:
     """Serve until told to stop, then finish what is under way."""
     async with build(settings) as sidecar:
+        spare_the_collector()
         announce(sidecar)
         await stop.wait()
         _log.info("stopping", drain_seconds=settings.drain_seconds)
