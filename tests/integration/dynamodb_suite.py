@@ -5,15 +5,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
-from typing import Any
-
 import pytest
-import pytest_asyncio
 from tests.builders import a_plan
-from tests.fault_proxy import FaultProxy
-from tests.integration.store_suite import (
+from tests.integration.dynamodb_stores import Item, a_store, another_writer, stored_item
+from tests.integration.store_calls import (
     BUDGET_SECONDS,
     NOW,
     SECOND,
@@ -27,54 +22,19 @@ from tests.integration.store_suite import (
     live,
     page,
     read,
-    write,
     write_one,
     written,
 )
+from tests.integration.suite_of_round_trips import RoundTripSuite
 
 from pannier.errors import ValueRefused
+from pannier.keys import HIGHEST_SORT_KEY
 from pannier_sidecar.errors import TierMisconfigured
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import RowKey, TimelineQuery
 from pannier_sidecar.tiers.dynamodb_client import deadline_after
 from pannier_sidecar.tiers.items import OnBadValue
-from pannier_sidecar.tiers.l3_dynamodb import DynamoDBSettings, DynamoDBStore
-
-Item = dict[str, dict[str, Any]]
-
-
-def settings(url: str, **fields: Any) -> DynamoDBSettings:
-    """Settings for an emulator, with credentials it accepts."""
-    known: dict[str, Any] = {"region_name": "us-east-1", "access_key_id": "test", "secret_access_key": "test"}
-    return DynamoDBSettings(endpoint_url=url, **{**known, **fields})
-
-
-@contextlib.asynccontextmanager
-async def a_store(url: str, **fields: Any) -> AsyncIterator[DynamoDBStore]:
-    """Open a store on an emulator, with the table of the suite."""
-    async with DynamoDBStore(settings(url), **fields) as store:
-        await store.create_tables([a_plan(table=TABLE)])
-        yield store
-
-
-async def stored_item(store: DynamoDBStore, plan: GroupPlan, row_id: str, sort_key: str = "null") -> Item:
-    """Fetch an item as DynamoDB holds it."""
-    key = {"pk": {"S": f"{plan.name}#{row_id}"}, "sk": {"S": sort_key}}
-    answer = await store._client.call(
-        "get_item", deadline_after(BUDGET_SECONDS), TableName=plan.table, Key=key, ConsistentRead=True
-    )
-    item: Item = answer["Item"]
-    return item
-
-
-async def another_writer(
-    store: DynamoDBStore, plan: GroupPlan, item: Item, *, row_id: str = "1", sort_key: str = "null"
-) -> None:
-    """Put an item as a program would that knows nothing of stamps."""
-    key = {"pk": {"S": f"{plan.name}#{row_id}"}, "sk": {"S": sort_key}}
-    await store._client.call(
-        "put_item", deadline_after(BUDGET_SECONDS), TableName=plan.table, Item={**key, **item}
-    )
+from pannier_sidecar.tiers.l3_dynamodb import DynamoDBStore
 
 
 class StoredBytesSuite:
@@ -118,110 +78,6 @@ class StoredBytesSuite:
         assert answer["TimeToLiveDescription"]["AttributeName"] == "expires_at"
 
 
-class RoundTripSuite:
-    """How often DynamoDB is asked."""
-
-    @pytest_asyncio.fixture(loop_scope="module")
-    async def proxy(self, emulator_url: str) -> AsyncIterator[FaultProxy]:
-        async with FaultProxy(emulator_url) as running:
-            yield running
-
-    @pytest_asyncio.fixture(loop_scope="module")
-    async def counted(self, proxy: FaultProxy) -> AsyncIterator[DynamoDBStore]:
-        async with a_store(proxy.url) as opened:
-            proxy.calls.clear()
-            yield opened
-
-    async def test_the_common_writes_take_one_round_trip(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """Merge, unset, replace, delete, revival, force; records new, repeated and corrected."""
-        plan, timeline, tied = a_stored_plan(), a_timeline(), a_timeline(tie_breaker="count")
-        puts = [
-            a_put(plan, values={0: b'"a"'}, event_time_us=10, mode="replace"),
-            a_put(plan, values={0: b'"b"', 1: b"1"}, event_time_us=20),
-            a_put(plan, values={1: b"2"}, event_time_us=20),
-            a_put(plan, unset=frozenset({1}), event_time_us=30),
-            a_put(plan, values={1: b"4"}, mode="force", event_time_us=15),
-            a_put(plan, "2", {0: b'"c"'}, mode="replace"),
-            a_delete(plan, "2", event_time_us=NOW + 1),
-            a_put(plan, "2", {0: b'"d"'}, event_time_us=NOW + 2),
-            a_put(timeline, values={0: b'"e"'}, sort_key=at(NOW // SECOND)),
-            a_put(tied, values={0: b'"f"', 1: b"1"}, sort_key=at(NOW // SECOND, 1)),
-            a_put(tied, values={0: b'"g"', 1: b"1"}, sort_key=at(NOW // SECOND, 1)),
-        ]
-        for put in puts:
-            proxy.calls.clear()
-            await written(
-                counted, put, now=NOW + (put is puts[-1])
-            )  # a correction comes after what it corrects
-            assert proxy.calls == {"UpdateItem": 1}, put
-
-    async def test_what_calls_for_a_decision_takes_two(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """A first merge, a partly late one, a rewritten record; what is ignored takes one."""
-        plan, timeline = a_stored_plan(), a_timeline()
-        puts = [
-            (a_put(plan, values={0: b'"a"'}, event_time_us=10), 2),
-            (a_put(plan, values={0: b'"b"', 1: b"1"}, event_time_us=5), 2),
-            (a_put(plan, values={0: b'"b"'}, event_time_us=5), 1),
-            (a_put(plan, values={0: b'"c"'}, event_time_us=20, mode="replace"), 2),
-            (a_put(timeline, values={0: b'"d"'}, sort_key=at(NOW // SECOND)), 1),
-            (a_put(timeline, values={0: b'"e"'}, sort_key=at(NOW // SECOND)), 2),
-        ]
-        for put, trips in puts:
-            proxy.calls.clear()
-            await write_one(counted, put)
-            assert proxy.calls == {"UpdateItem": trips}, put
-
-    async def test_fences_of_late_events_are_asked_for_together(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """One batched read for all of them; live events cost nothing."""
-        plan = a_timeline()
-        await write(counted, *(a_put(plan, f"{i}", {1: b"1"}, sort_key=at(NOW // SECOND)) for i in range(5)))
-        assert proxy.calls == {"UpdateItem": 5}
-        await write(
-            counted, *(a_put(plan, f"{i}", {1: b"1"}, sort_key=at(9), check_fence=True) for i in range(5))
-        )
-        assert proxy.calls == {"UpdateItem": 10, "BatchGetItem": 1}
-
-    async def test_reads_take_one_round_trip_for_a_hundred_keys(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """Each key once, whoever asks for it twice."""
-        plan, other = a_stored_plan(), a_stored_plan()
-        keys = [RowKey(plan, f"{i % 70}") for i in range(140)] + [RowKey(other, f"{i}") for i in range(40)]
-        await counted.read_records(keys, strong=False, timeout_seconds=BUDGET_SECONDS)
-        assert proxy.calls == {"BatchGetItem": 2}
-
-    async def test_the_fence_rides_on_a_newest_first_query(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """Only ranges that end below it ask for it, all of one call together."""
-        plan = a_timeline()
-        await write(counted, *(a_put(plan, values={1: b"1"}, sort_key=at(100 + i)) for i in range(40)))
-        await erase(counted, plan, max_rows=1)
-        proxy.calls.clear()
-        whole = TimelineQuery(plan, "1", 10, "0", "~")
-        ranged = TimelineQuery(plan, "1", 10, at(100), at(120))
-        await counted.read_timelines([whole], strong=False, timeout_seconds=BUDGET_SECONDS, now_us=NOW)
-        assert proxy.calls == {"Query": 1}
-        await counted.read_timelines([ranged, ranged, whole], strong=False, timeout_seconds=9, now_us=NOW)
-        assert proxy.calls == {"Query": 4, "BatchGetItem": 1}
-
-    async def test_erasing_costs_a_query_a_write_and_the_removal(
-        self, counted: DynamoDBStore, proxy: FaultProxy
-    ) -> None:
-        """The fence is one write, whatever the number of rows."""
-        plan = a_timeline()
-        await write(counted, *(a_put(plan, values={1: b"1"}, sort_key=at(100 + i)) for i in range(60)))
-        proxy.calls.clear()
-        await erase(counted, plan)
-        assert proxy.calls == {"Query": 2, "UpdateItem": 1, "BatchWriteItem": 3}
-
-
 class ForeignRowsSuite:
     """Tables that other programs write."""
 
@@ -263,6 +119,8 @@ class ForeignRowsSuite:
             {"v": {"M": {}}, "w": {"N": "1E+3"}, "wx": {"M": {"0": {"S": "x"}, "name": {"N": "1"}}}},
             {"v": {"M": {}}, "expires_at": {"S": "tomorrow"}, "d": {"S": "no"}},
             {"v": {"M": {}}, "wx": {"M": {"1": {"N": "0.5"}}}, "expires_at": {"N": "99999999999.5"}},
+            {"v": {"M": {"01": {"S": "x"}, "1" + "0" * 30: {"S": "x"}}}, "wx": {"M": {"00": {"N": "1"}}}},
+            {"v": {"M": {}}, "w": {"N": "-1E+30"}, "r": {"N": "1E+30"}, "expires_at": {"N": "1E+30"}},
         ],
     )
     async def test_odd_attributes_are_read_as_nothing_and_written_over(
@@ -277,6 +135,18 @@ class ForeignRowsSuite:
         merged = await written(store, a_put(plan, values={0: b'"mine"'}, event_time_us=NOW))
         assert merged.values == {0: b'"mine"'}
         assert await read(store, plan) == merged
+
+    async def test_rows_under_keys_that_are_no_timestamps_are_left_out_of_a_timeline(
+        self, store: DynamoDBStore
+    ) -> None:
+        """Wherever they lie among its records, and whatever the range."""
+        plan = a_timeline()
+        await written(store, a_put(plan, values={1: b"1"}, sort_key=at(100)))
+        for sort_key in ("!", "0", "00000000100", f"{at(100)}x", "abc", "meta"):
+            await another_writer(store, plan, {"v": {"M": {"1": {"N": "2"}}}}, sort_key=sort_key)
+        for high in (HIGHEST_SORT_KEY, f"{at(200)}$"):
+            found = await page(store, plan, limit=5, high=high)
+            assert (live(found), found.exhausted) == ([at(100)], True)
 
     async def test_a_value_of_another_type_is_left_out_and_reported(self, emulator_url: str) -> None:
         """The row is served without it, a merge of others keeps it as it was."""

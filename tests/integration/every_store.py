@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from tests.integration.dynamodb_suite import a_store
-from tests.integration.store_suite import NOW
+from tests.integration.dynamodb_stores import a_store
+from tests.integration.store_calls import NOW
 
 from pannier_sidecar.clock import ManualClock
 from pannier_sidecar.tiers.l3 import Store

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from tests.builders import a_plan
-from tests.integration.store_suite import a_put
+from tests.integration.store_calls import a_put
 
 from pannier_sidecar.tiers.l3_embedded import EmbeddedStore
 

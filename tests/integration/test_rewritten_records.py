@@ -14,7 +14,7 @@ import pytest
 from tests.builders import a_group
 from tests.integration.every_store import KINDS, a_store_of
 from tests.integration.serving import serving
-from tests.integration.store_suite import (
+from tests.integration.store_calls import (
     BUDGET_SECONDS,
     NOW,
     SECOND,

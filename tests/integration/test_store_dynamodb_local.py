@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from tests.integration.dynamodb_suite import DynamoDBSuite, a_store
+from tests.integration.dynamodb_stores import a_store
+from tests.integration.dynamodb_suite import DynamoDBSuite
 from tests.integration.store_suite import StoreSuite
 
 from pannier_sidecar.tiers.l3_dynamodb import DynamoDBStore

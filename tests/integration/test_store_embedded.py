@@ -10,10 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.integration.store_suite import (
+from tests.integration.store_calls import (
     NOW,
     SECOND,
-    StoreSuite,
     a_put,
     a_stored_plan,
     read,
@@ -21,6 +20,7 @@ from tests.integration.store_suite import (
     write_one,
     written,
 )
+from tests.integration.store_suite import StoreSuite
 
 from pannier_sidecar.clock import ManualClock
 from pannier_sidecar.errors import TierMisconfigured, TierUnavailable

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 from tests.integration.every_store import KINDS, a_store_of
 from tests.integration.plain_store import FEATURES, SECOND, PlainStore
-from tests.integration.store_suite import (
+from tests.integration.store_calls import (
     NOW,
     a_put,
     a_stored_plan,

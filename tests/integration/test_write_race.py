@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.every_store import KINDS, a_store_of
-from tests.integration.store_suite import BUDGET_SECONDS, NOW, SECOND, a_delete, a_put, a_stored_plan, read
+from tests.integration.store_calls import BUDGET_SECONDS, NOW, SECOND, a_delete, a_put, a_stored_plan, read
 from tests.last_writer import LastWriter
 
 from pannier_sidecar.plan import GroupPlan

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -103,24 +104,12 @@ class DynamoDBClient:
             aws_secret_access_key=settings.secret_access_key,
             region_name=settings.region_name,
         )
-        config = AioConfig(
-            max_pool_connections=settings.concurrency,
-            connect_timeout=settings.connect_timeout_seconds,
-            read_timeout=settings.read_timeout_seconds,
-            retries={"total_max_attempts": 1},
-            # arguments are built here from checked values; DynamoDB checks them again
-            parameter_validation=False,
-            user_agent="pannier",
-        )
-        region = (
-            settings.region_name or session.region_name or ("us-east-1" if settings.endpoint_url else None)
-        )
+        region = session.region_name or ("us-east-1" if settings.endpoint_url else None)
         try:
-            self._client = await self._owned.enter_async_context(
-                session.client(
-                    "dynamodb", region_name=region, endpoint_url=settings.endpoint_url, config=config
-                )
+            client = session.client(
+                "dynamodb", region_name=region, endpoint_url=settings.endpoint_url, config=_config(settings)
             )
+            self._client = await self._owned.enter_async_context(client)
         except (boto.BotoCoreError, ValueError) as error:
             raise TierMisconfigured(TIER, f"no DynamoDB client from these settings: {error}") from error
         return self
@@ -140,18 +129,21 @@ class DynamoDBClient:
             raise CallFailed(TierUnavailable(TIER, "the DynamoDB store is not open"), maybe_done=False)
         method: Callable[..., Awaitable[Mapping[str, Any]]] = getattr(self._client, operation)
         maybe_done = False
-        attempt = 0
-        while True:
+        cause: _Fault | None = None
+        for attempt in itertools.count():
+            began = asyncio.get_running_loop().time()
             try:
-                answer = await self._attempt(method, deadline, arguments)
-                return _checked(operation, answer)
+                return _checked(operation, await self._attempt(method, deadline, arguments))
             except _FAILURES as error:
                 fault = _fault(error)
                 maybe_done = maybe_done or fault.maybe_done
-                if not fault.retry or not await self.back_off(attempt, deadline):
-                    message = f"{operation} on {_tables(arguments)}: {fault.message}"
-                    raise CallFailed(fault.error(TIER, message), maybe_done=maybe_done) from error
-            attempt += 1
+                if cause is None or not isinstance(error, TimeoutError):
+                    cause = fault  # a retry that the budget cut says less than what made it necessary
+                taken = asyncio.get_running_loop().time() - began
+                if not fault.retry or not await self.back_off(attempt, deadline, 2 * taken):
+                    message = f"{operation} on {_tables(arguments)}: {cause.message}"
+                    raise CallFailed(cause.error(TIER, message), maybe_done=maybe_done) from error
+        raise AssertionError("counting never ends")
 
     async def _attempt(
         self,
@@ -170,11 +162,14 @@ class DynamoDBClient:
         finally:
             self._slots.release()
 
-    async def back_off(self, attempt: int, deadline: float) -> bool:
-        """Wait before another attempt; False, without waiting, where the deadline leaves no room for it."""
+    async def back_off(self, attempt: int, deadline: float, needed_seconds: float = 0.0) -> bool:
+        """Wait before another attempt; False, without waiting, where the deadline leaves no room for it.
+
+        ``needed_seconds``: what an attempt may take; one that is cut off only makes a write doubtful.
+        """
         ceiling = min(_BACKOFF_MAX_SECONDS, _BACKOFF_SECONDS * 2**attempt)
         delay = self._dice.uniform(0, ceiling)
-        if asyncio.get_running_loop().time() + delay >= deadline:
+        if asyncio.get_running_loop().time() + delay + needed_seconds >= deadline:
             return False
         await asyncio.sleep(delay)
         return True
@@ -183,6 +178,19 @@ class DynamoDBClient:
         where = self._settings.endpoint_url or f"AWS {self._settings.region_name or 'default region'}"
         state = "closed" if self._client is None else "open"
         return f"<DynamoDBClient {where} {state}>"
+
+
+def _config(settings: DynamoDBSettings) -> Any:
+    """How botocore calls: no retries of its own, and no more than it must do."""
+    return AioConfig(
+        max_pool_connections=settings.concurrency,
+        connect_timeout=settings.connect_timeout_seconds,
+        read_timeout=settings.read_timeout_seconds,
+        retries={"total_max_attempts": 1},
+        # arguments are built here from checked values; DynamoDB checks them again
+        parameter_validation=False,
+        user_agent="pannier",
+    )
 
 
 class _NotSent(TimeoutError):

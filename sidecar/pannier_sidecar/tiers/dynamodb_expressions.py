@@ -48,7 +48,7 @@ def _partial(put: Put, stamp: int, now_us: int) -> Arguments:
     """Named features and their stamps; needs ``v`` and ``wx`` (they are always there, also empty)."""
     named = sorted(ordering.named(put))
     sets = [f"wx.#{f}=:t" for f in named] + [f"v.#{f}=:v{f}" for f in put.values]
-    removes = ["d", *(f"v.#{f}" for f in sorted(put.unset.difference(put.values)))]
+    removes = [f"v.#{f}" for f in sorted(put.unset.difference(put.values))]
     values = {f":v{f}": to_attribute(put.plan, f, fragment) for f, fragment in put.values.items()}
     conditions = ["attribute_type(v,:map)", "attribute_type(wx,:map)", "NOT expires_at<=:s"]
     values |= {":map": {"S": "M"}, ":s": number(now_us // 1_000_000)}
@@ -86,13 +86,7 @@ def _full(put: Put, stamp: int, now_us: int) -> Arguments:
     else:
         condition = f"(attribute_not_exists(pk) OR (NOT w{newer}:t AND size(wx)=:zero))"
         values[":zero"] = number(0)
-    removes = []
-    if put.tombstone:
-        sets.append("d=:d")
-        values[":d"] = {"BOOL": True}
-    else:
-        removes.append("d")
-    return _update(put, sets, removes, [condition], values, {}, now_us)
+    return _update(put, sets, [], [condition], values, {}, now_us)
 
 
 def _update(  # noqa: PLR0913, PLR0917 (the parts of one request)
@@ -112,11 +106,7 @@ def _update(  # noqa: PLR0913, PLR0917 (the parts of one request)
     else:
         sets.append("r=if_not_exists(r,:now)+:one")
         values |= {":now": number(now_us), ":one": number(1)}
-    if put.expires_at is None:
-        removes.append("expires_at")
-    else:
-        sets.append("expires_at=:x")
-        values[":x"] = number(put.expires_at)
+    _life(sets, removes, values, deleted=put.tombstone, expires_at=put.expires_at)
     return _request(put, sets, removes, conditions, values) | (
         {"ExpressionAttributeNames": names} if names else {}
     )
@@ -132,17 +122,8 @@ def guarded(put: Put, row: Row, old: Row | None, item: Item | None, now_us: int)
         ":w": number(row.event_time_us),
         ":r": number(row.revision),
     }
-    removes = []
-    if row.deleted:
-        sets.append("d=:d")
-        values[":d"] = {"BOOL": True}
-    else:
-        removes.append("d")
-    if row.expires_at is None:
-        removes.append("expires_at")
-    else:
-        sets.append("expires_at=:x")
-        values[":x"] = number(row.expires_at)
+    removes: list[str] = []
+    _life(sets, removes, values, deleted=row.deleted, expires_at=row.expires_at)
     if item is None:
         condition = "attribute_not_exists(pk)"
     elif "r" in item:
@@ -164,6 +145,27 @@ def _content(put: Put, row: Row, live: Row | None, item: Item) -> dict[str, Attr
         unread = stored.keys() - {str(feature) for feature in (*live.values, *ordering.named(put))}
         content |= {name: stored[name] for name in unread}
     return content
+
+
+def _life(
+    sets: list[str],
+    removes: list[str],
+    values: dict[str, AttributeValue],
+    *,
+    deleted: bool,
+    expires_at: int | None,
+) -> None:
+    """Say whether the row is a tombstone and when it ends."""
+    if deleted:
+        sets.append("d=:d")
+        values[":d"] = {"BOOL": True}
+    else:
+        removes.append("d")
+    if expires_at is None:
+        removes.append("expires_at")
+    else:
+        sets.append("expires_at=:x")
+        values[":x"] = number(expires_at)
 
 
 def _request(
