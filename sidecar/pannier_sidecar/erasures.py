@@ -15,6 +15,7 @@ from typing import Final, Self
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.metrics import Metrics
+from pannier_sidecar.owned_tasks import OwnedTasks
 from pannier_sidecar.row import Erasure, RowKey
 from pannier_sidecar.tiers.l3 import Store
 
@@ -43,18 +44,15 @@ class Erasures:
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
         self._sleep = sleep
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks("erasure")
 
     def go_on(self, key: RowKey, erasure: Erasure) -> None:
         """Remove what is left under the fence, now and once more later."""
-        task = asyncio.get_running_loop().create_task(self._remove(key, erasure))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(self._remove(key, erasure))
 
     async def settled(self) -> None:
         """Return when nothing is left to remove."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,10 +60,7 @@ class Erasures:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.__aexit__(kind, error, trace)
 
     async def _remove(self, key: RowKey, erasure: Erasure) -> None:
         if not erasure.finished:

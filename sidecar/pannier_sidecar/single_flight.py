@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from pannier_sidecar.owned_tasks import OwnedTasks
+
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 Land = Callable[[K, V], None]
@@ -24,7 +26,7 @@ class SingleFlight(Generic[K, V]):
     def __init__(self, crashed: Callable[[BaseException | None], V]) -> None:
         self._crashed = crashed
         self._flights: dict[K, asyncio.Future[V]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = OwnedTasks("load")
 
     def join(self, keys: Sequence[K], batch: Batch[K, V]) -> dict[K, asyncio.Future[V]]:
         """Join the flights of these keys; those that nobody loads start as one batch in the background.
@@ -40,9 +42,7 @@ class SingleFlight(Generic[K, V]):
                 flight = self._flights[key] = new[key] = loop.create_future()
             joined[key] = flight
         if new:
-            task = loop.create_task(self._fly(new, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._fly(new, batch))
         return joined
 
     def is_flying(self, key: K) -> bool:
@@ -51,8 +51,7 @@ class SingleFlight(Generic[K, V]):
 
     async def settled(self) -> None:
         """Return when nothing is in the air any more; for tests and for a quiet shutdown."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.settled()
 
     async def __aenter__(self) -> Self:
         return self
@@ -60,10 +59,7 @@ class SingleFlight(Generic[K, V]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.__aexit__(kind, error, trace)
 
     async def _fly(self, flights: dict[K, asyncio.Future[V]], batch: Batch[K, V]) -> None:
         def land(key: K, value: V) -> None:
