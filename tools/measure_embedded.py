@@ -1,9 +1,9 @@
-"""What the embedded store costs, and what other embedded databases would cost below it: the figures of ADR 0003.
+"""What the embedded store costs, and what other databases would cost below it: the figures of ADR 0003.
 
     PYTHONPATH=contract:sidecar:. .venv/bin/python tools/measure_embedded.py [--engines]
 
-With ``--engines`` the same rows go through bare SQLite, LMDB (``lmdb``) and RocksDB (``rocksdict``), durable after
-each batch, as far as their packages are installed. Figures are medians of rounds on an otherwise idle machine.
+With ``--engines`` the same rows go through bare SQLite, LMDB (``lmdb``) and RocksDB (``rocksdict``), durable
+after each batch, as far as their packages are installed. Figures are medians of rounds on an idle machine.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib.util
+import itertools
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -92,39 +93,51 @@ async def measure_store(directory: Path) -> None:
         a_put(timeline, str(i % TIMELINE_IDS), f"{1_000_000_000 + i:010d}", 1_000_000_000 + i)
         for i in range(TIMELINE_IDS * RECORDS_PER_ID)
     ]
-    keys = [RowKey(record, str(i)) for i in range(0, ROWS, 20)]
+    async with EmbeddedStore(directory) as store:
+        await measure_writes(store, records, events)
+        await measure_reads(store, [RowKey(record, str(i)) for i in range(0, ROWS, 20)], timeline)
+        latencies = await read_while_writing(store, RowKey(record, "0"), records)
+    p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
+    print(f"read beside a busy writer:       {p50 * 1e6:9.1f} us p50, {p99 * 1e6:.1f} us p99")
+
+
+async def measure_writes(store: EmbeddedStore, records: Sequence[Put], events: Sequence[Put]) -> None:
+    """Print what writes cost, together and one by one."""
+
+    async def one(put: Put) -> None:
+        await store.write([put], timeout_seconds=60, now_us=now_us())
+
+    async def together() -> None:
+        await asyncio.gather(*(one(put) for put in records[:BATCH]))
+
+    seconds = await median_seconds(lambda: write_all(store, records))
+    print(f"record writes, batches of {BATCH}:   {len(records) / seconds:9,.0f} /s")
+    seconds = await median_seconds(lambda: write_all(store, events))
+    print(f"timeline writes, batches of {BATCH}: {len(events) / seconds:9,.0f} /s")
+    seconds = await median_seconds(together)
+    print(f"{BATCH} concurrent single writes:    {BATCH / seconds:9,.0f} /s")
+    seconds = await median_seconds(lambda: _each(one, records[:200]))
+    print(f"one write at a time:             {seconds / 200 * 1e3:9.2f} ms")
+
+
+async def measure_reads(store: EmbeddedStore, keys: Sequence[RowKey], timeline: GroupPlan) -> None:
+    """Print what reads cost where they run, and what handing them to a thread would add."""
     queries = [
         TimelineQuery(timeline, str(i), RECORDS_PER_ID, LOWEST_SORT_KEY, HIGHEST_SORT_KEY)
         for i in range(TIMELINE_IDS)
     ]
-    async with EmbeddedStore(directory) as store:
-        seconds = await median_seconds(lambda: write_all(store, records))
-        print(f"record writes, batches of {BATCH}:   {ROWS / seconds:9,.0f} /s")
-        seconds = await median_seconds(lambda: write_all(store, events))
-        print(f"timeline writes, batches of {BATCH}: {len(events) / seconds:9,.0f} /s")
-        seconds = await median_seconds(
-            lambda: asyncio.gather(
-                *(store.write([put], timeout_seconds=60, now_us=now_us()) for put in records[:BATCH])
-            )
-        )
-        print(f"{BATCH} concurrent single writes:    {BATCH / seconds:9,.0f} /s")
-        seconds = await median_seconds(
-            lambda: _each(lambda put: store.write([put], timeout_seconds=60, now_us=now_us()), records[:200])
-        )
-        print(f"one write at a time:             {seconds / 200 * 1e3:9.2f} ms")
-        seconds = await median_seconds(
-            lambda: _each(lambda key: store.read_records([key], strong=True, timeout_seconds=1), keys)
-        )
-        print(f"read of one record:              {seconds / len(keys) * 1e6:9.1f} us")
-        seconds = await median_seconds(lambda: _each(lambda key: asyncio.to_thread(len, key.id), keys))
-        print(f"handing nothing to a thread:     {seconds / len(keys) * 1e6:9.1f} us")
-        seconds = await median_seconds(
-            lambda: store.read_timelines(queries, strong=True, timeout_seconds=1, now_us=now_us())
-        )
-        print(f"read of a timeline of {RECORDS_PER_ID}:        {seconds / len(queries) * 1e6:9.1f} us")
-        latencies = await read_while_writing(store, keys[0], records)
-        p50, p99 = latencies[len(latencies) // 2], latencies[len(latencies) * 99 // 100]
-        print(f"read beside a busy writer:       {p50 * 1e6:9.1f} us p50, {p99 * 1e6:.1f} us p99")
+
+    async def one(key: RowKey) -> None:
+        await store.read_records([key], strong=True, timeout_seconds=1)
+
+    seconds = await median_seconds(lambda: _each(one, keys))
+    print(f"read of one record:              {seconds / len(keys) * 1e6:9.1f} us")
+    seconds = await median_seconds(lambda: _each(lambda key: asyncio.to_thread(len, key.id), keys))
+    print(f"handing nothing to a thread:     {seconds / len(keys) * 1e6:9.1f} us")
+    seconds = await median_seconds(
+        lambda: store.read_timelines(queries, strong=True, timeout_seconds=1, now_us=now_us())
+    )
+    print(f"read of a timeline of {RECORDS_PER_ID}:        {seconds / len(queries) * 1e6:9.1f} us")
 
 
 async def _each(call: Callable[[Any], Coroutine[Any, Any, Any]], items: Sequence[Any]) -> None:
@@ -133,7 +146,7 @@ async def _each(call: Callable[[Any], Coroutine[Any, Any, Any]], items: Sequence
 
 
 class Engine(NamedTuple):
-    """A database under test: how to write a batch durably, how to read a key, how to read 50 from a prefix."""
+    """A database under test: how to write a batch durably, read a key, and read the newest of a prefix."""
 
     name: str
     write: Callable[[Sequence[tuple[bytes, bytes]]], None]
@@ -147,34 +160,30 @@ def bare_sqlite(directory: Path) -> Engine:
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536"):
         connection.execute(f"PRAGMA {pragma}")
     connection.execute("CREATE TABLE item (pk TEXT, sk TEXT, body BLOB, PRIMARY KEY (pk, sk))")
+    one = "SELECT body FROM item WHERE pk = ? AND sk = ?"
 
     def write(rows: Sequence[tuple[bytes, bytes]]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         for key, body in rows:
             pk, sk = key.decode().split("\x00")
-            connection.execute("SELECT body FROM item WHERE pk = ? AND sk = ?", (pk, sk)).fetchone()
+            connection.execute(one, (pk, sk)).fetchone()
             connection.execute("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", (pk, sk, body))
         connection.execute("COMMIT")
 
     def get(key: bytes) -> bytes | None:
-        found = connection.execute(
-            "SELECT body FROM item WHERE pk = ? AND sk = ?", key.decode().split("\x00")
-        )
-        row: tuple[bytes] | None = found.fetchone()
+        row: tuple[bytes] | None = connection.execute(one, key.decode().split("\x00")).fetchone()
         return row[0] if row else None
 
     def newest(prefix: bytes) -> int:
-        rows = connection.execute(
-            "SELECT body FROM item WHERE pk = ? ORDER BY sk DESC LIMIT 50", (prefix[:-1].decode(),)
-        )
-        return len(rows.fetchall())
+        many = "SELECT body FROM item WHERE pk = ? ORDER BY sk DESC LIMIT ?"
+        return len(connection.execute(many, (prefix[:-1].decode(), RECORDS_PER_ID)).fetchall())
 
     return Engine("sqlite", write, get, newest)
 
 
 def lmdb_engine(directory: Path) -> Engine:
     """LMDB, synchronous."""
-    import lmdb  # type: ignore[import-not-found]  # noqa: PLC0415
+    import lmdb  # type: ignore[import-not-found]  # noqa: PLC0415 (optional)
 
     environment = lmdb.open(str(directory / "lmdb"), map_size=1 << 32)
 
@@ -193,14 +202,15 @@ def lmdb_engine(directory: Path) -> Engine:
         with environment.begin() as transaction:
             cursor = transaction.cursor()
             cursor.set_range(prefix + b"\xff")
-            count = 0
-            for key, _ in cursor.iterprev() if cursor.prev() else ():
-                if count == RECORDS_PER_ID or not key.startswith(prefix):
-                    break
-                count += 1
-            return count
+            return _leading(prefix, (key for key, _ in cursor.iterprev()) if cursor.prev() else ())
 
     return Engine("lmdb", write, get, newest)
+
+
+def _leading(prefix: bytes, keys: Iterable[bytes]) -> int:
+    """Count keys of the prefix, no more than a page of them."""
+    page = itertools.islice(keys, RECORDS_PER_ID)
+    return sum(1 for _ in itertools.takewhile(lambda key: key.startswith(prefix), page))
 
 
 def rocksdb_engine(directory: Path) -> Engine:
@@ -219,12 +229,7 @@ def rocksdb_engine(directory: Path) -> Engine:
         database.write(batch, synced)
 
     def newest(prefix: bytes) -> int:
-        count = 0
-        for key in database.keys(backwards=True, from_key=prefix + b"\xff"):
-            if count == RECORDS_PER_ID or not key.startswith(prefix):
-                break
-            count += 1
-        return count
+        return _leading(prefix, database.keys(backwards=True, from_key=prefix + b"\xff"))
 
     return Engine("rocksdb", write, database.get, newest)
 
@@ -256,9 +261,7 @@ def measure_engine(engine: Engine) -> None:
 
 def main() -> None:
     """Measure in a directory that is removed afterwards."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--engines", action="store_true", help="compare bare engines too")
     parser.add_argument(
         "--directory", type=Path, help="where to put the files (default: the temporary directory)"
