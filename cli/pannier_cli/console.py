@@ -6,6 +6,7 @@ follow a redirected standard output.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from typing import IO, Any
@@ -29,8 +30,15 @@ def error_console(file: IO[Any] | None = None) -> Console:
 
 def print_json(document: Any) -> None:
     """Print one JSON document on standard output, indented, ending in a newline."""
-    text = msgspec.json.format(msgspec.json.encode(document), indent=2)
-    sys.stdout.write(text.decode() + "\n")
+    sys.stdout.write(json_text(document, indent=2) + "\n")
+
+
+def json_text(document: Any, indent: int | None = None) -> str:
+    """One JSON document as text that standard output can hold: escaped where its encoding is not UTF-8."""
+    encoded = msgspec.json.encode(document)
+    text = (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    return text if text.isascii() or encoding == "utf-8" else json.dumps(document, indent=indent)
 
 
 def _console(file: IO[Any]) -> Console:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -16,15 +17,17 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 """Half of the sidecar's limit of a body, measured on the lines."""
 
 
-def writes_of_lines(lines: Iterable[str], group: str) -> Iterator[tuple[dict[str, Any], int]]:
+def writes_of_lines(lines: Iterable[str | bytes], group: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Yield each line's write with ``group`` filled in, and the line's size; blank lines are skipped."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            write = msgspec.json.decode(line)
-        except msgspec.DecodeError as fault:
+            write = msgspec.json.decode(line.removeprefix(BOM_UTF8) if isinstance(line, bytes) else line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as fault:
             raise _bad_line(number, f"is not JSON: {fault}") from fault
+        except RecursionError as fault:
+            raise _bad_line(number, "nests too deeply") from fault
         if not isinstance(write, dict):
             raise _bad_line(number, "is not a JSON object")
         if write.setdefault("group", group) != group:

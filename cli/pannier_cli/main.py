@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import io
+import os
+import sys
 from types import MappingProxyType
 from typing import Any
 
@@ -104,4 +107,28 @@ def pannier() -> None:
 
 def main(**extra: Any) -> None:
     """Entry point of the console script."""
-    pannier(prog_name="pannier", **extra)
+    _open_output()
+    try:
+        try:
+            pannier(prog_name="pannier", **extra)
+        finally:
+            sys.stdout.flush()
+    except (
+        BrokenPipeError
+    ):  # the reader has seen enough; Python would complain again when it closes the stream
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.REFUSED)
+    except OSError as full:
+        CommandFailed(f"the output cannot be written: {full.strerror or full}").show()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(ExitCode.REFUSED)
+
+
+def _open_output() -> None:
+    """Make output possible where it is closed, and any character where the terminal's encoding lacks it."""
+    if sys.stdout is None or sys.stderr is None:
+        nowhere = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - open as long as the process
+        sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

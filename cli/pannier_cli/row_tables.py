@@ -5,6 +5,7 @@ Pure: takes the sidecar's answer as decoded JSON and returns what rich prints.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,6 +18,7 @@ from rich.text import Text
 
 STATUS_STYLE: Final = {"found": "green", "missing": "yellow", "unknown": "bold red"}
 _UNIT_PER_SECOND: Final = {"Seconds": 1, "Milliseconds": 1_000, "Microseconds": 1_000_000}
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WIDEST_COLUMNS: Final = 8
 _LONGEST_CELL: Final = 120
 
@@ -52,7 +54,12 @@ def cell(value: Any) -> str:
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     if len(text) > _LONGEST_CELL:
         text = f"{text[:_LONGEST_CELL]}… ({len(text)} characters)"
-    return "[dim]null[/]" if value is None else escape(text)
+    return "[dim]null[/]" if value is None else escape(visible(text))
+
+
+def visible(text: str) -> str:
+    """Text with its control characters escaped: what is stored must not steer the terminal that shows it."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def age(seconds: float | None) -> str:
@@ -111,7 +118,7 @@ def _lead(row: dict[str, Any]) -> tuple[str, str, str, str]:
     status = row["status"]
     marks = [mark for mark in ("stale", "outdated") if row.get(mark)]
     shown = f"[{STATUS_STYLE.get(status, 'white')}]{status}[/]" + "".join(f" [red]{m}[/]" for m in marks)
-    return escape(row["id"]), shown, row.get("source", ""), age(row.get("age_seconds"))
+    return escape(visible(row["id"])), shown, row.get("source", ""), age(row.get("age_seconds"))
 
 
 def _feature_names(many: Iterable[dict[str, Any]]) -> list[str]:

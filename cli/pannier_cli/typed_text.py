@@ -28,7 +28,7 @@ def typed_value(text: str, feature_type: str | None) -> Any:
     """Return the value that ``text`` stands for; a type that is not known (None) takes any JSON."""
     try:
         value = msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return text
     fitting = _JSON_TYPES.get(feature_type or "")
     if value is None or fitting is None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.row_tables import visible
 
 SHOWN_PROBLEMS: Final = 20
 _STYLE: Final = {"written": "green", "unknown": "bold red", "failed": "bold red", "invalid": "red"}
@@ -24,7 +25,9 @@ def verdict_table(results: Sequence[dict[str, Any]]) -> Table:
         verdict = result["verdict"]
         styled = f"[{_STYLE.get(verdict, 'yellow')}]{verdict}[/]"
         when = result.get("event_time") or result.get("timestamp") or ""
-        table.add_row(escape(str(result.get("id", ""))), styled, str(when), escape(reason(result)))
+        table.add_row(
+            escape(visible(str(result.get("id", "")))), styled, str(when), escape(visible(reason(result)))
+        )
     return table
 
 

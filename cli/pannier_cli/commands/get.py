@@ -51,7 +51,7 @@ def read_request(group: str, ids: tuple[str, ...], **asked: Any) -> dict[str, An
     read = {
         "group": group,
         "ids": list(ids),
-        "features": [name.strip() for name in features.split(",")] if features else None,
+        "features": [name.strip() for name in features.split(",")] if features is not None else None,
         "limit": asked.get("limit"),
         "since": point_in_time(asked.get("since")),
         "until": point_in_time(asked.get("until")),
@@ -79,7 +79,8 @@ def _known_features(names: list[str], served: dict[str, Any]) -> None:
     for name in names:
         if known and name not in known:
             raise CommandFailed(
-                f"group {served['group']!r} has no feature {name!r}", hint=did_you_mean(name, known)
+                f"group {served['group']!r} has no feature {name!r}",
+                hint=did_you_mean(name, known) or f"`pannier groups {served['group']}` lists them.",
             )
 
 

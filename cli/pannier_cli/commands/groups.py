@@ -25,7 +25,10 @@ _COLUMNS = ("group", "kind", "entity", "features", "profile", "access", "namespa
 def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
     """List the groups that a sidecar serves, or show one GROUP with its features and resolved policy."""
     with Sidecar(endpoint) as sidecar:
-        document = look_up(sidecar, group) if group is not None else sidecar.call("GET", "/v1/groups")
+        if group is not None:
+            document = look_up(sidecar, group)
+        else:
+            document = sidecar.call("GET", "/v1/groups", has="groups")
     if as_json:
         print_json(document)
         return

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import click
-import msgspec
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from pannier_cli.client import Endpoint, Sidecar
 from pannier_cli.commands.get import point_in_time
-from pannier_cli.console import console, error_console, print_json
+from pannier_cli.console import console, error_console, json_text, print_json
 from pannier_cli.failures import did_you_mean
 from pannier_cli.group_lookup import feature_types, look_up
 from pannier_cli.json_lines import batches, writes_of_lines
@@ -33,7 +32,7 @@ from pannier_cli.verdict_tables import SHOWN_PROBLEMS, exit_code, summary, verdi
 @click.option("--unset", multiple=True, metavar="NAME", help="Remove a feature; may be repeated.")
 @click.option(
     "--json-file",
-    type=click.File("r", encoding="utf-8"),
+    type=click.File("rb"),
     help='Write many rows: one {"id", "features", ...} per line; - reads standard input.',
 )
 @endpoint_options
@@ -46,7 +45,7 @@ def put(
     A VALUE is taken as JSON where that fits the feature's type, else as a string.
     """
     as_json: bool = asked.pop("as_json")
-    lines: TextIO | None = asked.pop("json_file")
+    lines: BinaryIO | None = asked.pop("json_file")
     if lines is not None:
         _refuse_mixture(row_id, asked)
         raise SystemExit(_put_lines(endpoint, group, lines, as_json=as_json))
@@ -59,13 +58,16 @@ def write_request(
     group: str, row_id: str, assignments: Sequence[str], types: dict[str, str], **asked: Any
 ) -> dict[str, Any]:
     """Compose one write of the request body from ``NAME=VALUE`` and the options."""
-    features = {}
+    features: dict[str, Any] = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals:
             raise click.UsageError(f"{assignment!r} is not NAME=VALUE.")
         if types and name not in types:
-            raise click.UsageError(f"Group {group!r} has no feature {name!r}. {did_you_mean(name, types)}")
+            hint = did_you_mean(name, types) or f"`pannier groups {group}` lists them."
+            raise click.UsageError(f"Group {group!r} has no feature {name!r}. {hint}")
+        if name in features:
+            raise click.UsageError(f"{name!r} is given more than once.")
         features[name] = typed_value(text, types.get(name))
     write = {
         "group": group,
@@ -94,24 +96,32 @@ def _put_one(
     raise SystemExit(exit_code([result["verdict"]]))
 
 
-def _put_lines(endpoint: Endpoint, group: str, lines: TextIO, *, as_json: bool) -> int:
+def _put_lines(endpoint: Endpoint, group: str, lines: BinaryIO, *, as_json: bool) -> int:
     counts: Counter[str] = Counter()
     troubles: list[dict[str, Any]] = []
-    with Sidecar(endpoint) as sidecar, _progress() as progress:
+    with Sidecar(endpoint) as sidecar:
         look_up(sidecar, group)
-        task = progress.add_task("rows", total=None) if progress else None
-        for batch in batches(writes_of_lines(lines, group)):
-            results = sidecar.write(batch)
-            counts.update(result["verdict"] for result in results)
-            room = SHOWN_PROBLEMS - len(troubles)
-            troubles += [result for result in results if result["verdict"] != "written"][:room]
-            if as_json:
-                _print_lines(results)
-            if progress and task is not None:
-                progress.update(task, completed=counts.total())
-    if not as_json:
-        _report(counts, troubles)
+        try:
+            for results in _written(sidecar, batches(writes_of_lines(lines, group))):
+                counts.update(result["verdict"] for result in results)
+                room = SHOWN_PROBLEMS - len(troubles)
+                troubles += [result for result in results if result["verdict"] != "written"][:room]
+                if as_json:
+                    _print_lines(results)
+        finally:  # also where a later batch fails: what was written is written
+            if not as_json:
+                _report(counts, troubles)
     return exit_code(counts)
+
+
+def _written(sidecar: Sidecar, writes: Iterable[list[dict[str, Any]]]) -> Iterator[list[dict[str, Any]]]:
+    """Send batch by batch, under a progress line where a person looks on."""
+    with _progress() as progress:
+        task = progress.add_task("rows", total=None) if progress else None
+        for batch in writes:
+            yield sidecar.write(batch)
+            if progress and task is not None:
+                progress.advance(task, len(batch))
 
 
 def _report(counts: Counter[str], troubles: list[dict[str, Any]]) -> None:
@@ -125,7 +135,7 @@ def _report(counts: Counter[str], troubles: list[dict[str, Any]]) -> None:
 
 
 def _print_lines(results: Iterable[dict[str, Any]]) -> None:
-    sys.stdout.writelines(msgspec.json.encode(result).decode() + "\n" for result in results)
+    sys.stdout.writelines(json_text(result) + "\n" for result in results)
 
 
 def _progress() -> Progress | nullcontext[None]:

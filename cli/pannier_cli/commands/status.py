@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from rich.markup import escape
 from rich.table import Table
 
 from pannier_cli.client import Endpoint, Sidecar
@@ -31,8 +32,8 @@ def status(admin: str, *, as_json: bool) -> None:
 
     Exits with 1 where it is not ready.
     """
-    with Sidecar(Endpoint(admin)) as sidecar:
-        document = sidecar.call("GET", "/v1/status")
+    with Sidecar(Endpoint(admin, flags="--admin")) as sidecar:
+        document = sidecar.call("GET", "/v1/status", has="tiers")
     if as_json:
         print_json(document)
     else:
@@ -49,7 +50,8 @@ def _show(document: dict[str, Any]) -> None:
         table.add_row(name, sentence)
     out.print(table)
     for note in document["degraded"]:
-        out.print(f"[yellow]degraded[/] {note['part']}: {note['message']} ({note['reason']})", markup=True)
+        told = f"{note['part']}: {note['message']} ({note['reason']})"
+        out.print(f"[yellow]degraded[/] {escape(told)}")
 
 
 def facts(document: dict[str, Any]) -> list[tuple[str, str]]:
