@@ -7,7 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,56 @@ def test_bulk_lines_are_written_and_bad_ones_told(sidecar: Addresses) -> None:
     assert [row["features"]["visits"] for row in got["rows"]] == [0, 1199]
 
 
+def test_a_bulk_run_that_ends_early_says_what_was_written(sidecar: Addresses) -> None:
+    """Whoever mends the line and runs the rest needs the number."""
+    lines = [json.dumps({"id": f"early-{n}", "features": {"visits": n}}) for n in range(501)]
+    result = run(sidecar, "put", "user_profile", "--json-file", "-", stdin="\n".join([*lines, "nonsense"]))
+    assert result.exit_code == ExitCode.REFUSED
+    assert "500 written" in result.stdout
+    assert "line 502 is not JSON" in result.stderr
+
+
+def test_a_wrong_port_is_told(sidecar: Addresses) -> None:
+    """The admin port answers no reads and the data port no status; the hint says so."""
+    swapped = Addresses(sidecar.admin, sidecar.url, sidecar.uds)
+    for result in (
+        run(swapped, "groups"),
+        CliRunner().invoke(pannier, ["status", "--admin", sidecar.url], prog_name="pannier"),
+    ):
+        assert result.exit_code == ExitCode.REFUSED
+        assert "other port" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{}", b"null", b"", b"<html>", b"\xff"])
+def test_what_answers_but_is_no_sidecar_is_told_apart(content: bytes) -> None:
+    """Another program on the port ends in a sentence and exit code 3, whatever it answers."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        for command in (
+            ["groups", "--url", url],
+            ["get", "g", "1", "--url", url],
+            ["status", "--admin", url],
+        ):
+            result = CliRunner().invoke(pannier, command, prog_name="pannier")
+            assert result.exit_code == ExitCode.UNREACHABLE, result.output
+            assert "does not answer as a Pannier sidecar does" in result.stderr
+        server.shutdown()
+        thread.join()
+
+
 def test_bulk_verdicts_as_json_lines(sidecar: Addresses, tmp_path: Path) -> None:
     """--json prints one verdict per line of input."""
     file = tmp_path / "rows.jsonl"
@@ -186,6 +238,13 @@ def test_bulk_verdicts_as_json_lines(sidecar: Addresses, tmp_path: Path) -> None
         (("get", "recent_clicks", "1", "--since", "yesterday"), ExitCode.REFUSED, "since"),
         (("get", "user_profile", "a#b"), ExitCode.MISSING, ""),
         (("get", "user_profile", ""), ExitCode.REFUSED, "id"),
+        (("get", "user_profile", "\udcff"), ExitCode.USAGE, "not UTF-8 text"),
+        (("get", "\udcff", "1"), ExitCode.USAGE, "not UTF-8 text"),
+        (("put", "user_profile", "1", "city=\udcff"), ExitCode.USAGE, "not UTF-8 text"),
+        (("put", "user_profile", "1", "city=a", "city=b"), ExitCode.USAGE, "more than once"),
+        (("delete", "user_profile", "\udcff"), ExitCode.USAGE, "not UTF-8 text"),
+        (("groups", "\udcff"), ExitCode.USAGE, "not UTF-8 text"),
+        (("get", "user_profile", "1", "--features", ""), ExitCode.REFUSED, "no feature ''"),
     ],
 )
 def test_what_is_refused_says_why(

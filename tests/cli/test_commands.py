@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -152,6 +153,23 @@ def test_validate_of_a_missing_file_is_a_usage_error(tmp_path: Path) -> None:
     """The command line is wrong, not the manifest: exit code 2."""
     assert pannier_run("validate", str(tmp_path / "none.yaml")).exit_code == ExitCode.USAGE
     assert pannier_run("validate").exit_code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("command", ["crd", "completion bash", "--help"])
+def test_a_full_disk_or_a_reader_that_has_gone_is_no_traceback(command: str) -> None:
+    """Output that nobody takes ends the command with one sentence, or none."""
+    line = [sys.executable, "-m", "pannier_cli", *command.split()]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (
+        ExitCode.REFUSED,
+        "error: the output cannot be written: No space left on device\n",
+    )
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe:
+        done = subprocess.run(line, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (ExitCode.REFUSED, "")
 
 
 def test_crd_prints_the_committed_definition() -> None:

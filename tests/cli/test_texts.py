@@ -109,12 +109,36 @@ def test_lines_become_batches_within_the_limits_of_a_request() -> None:
 
 @pytest.mark.parametrize(
     ("line", "says"),
-    [("{", "line 2 is not JSON"), ("[]", "line 2 is not a JSON object"), ('{"group": "h"}', "not 'g'")],
+    [
+        ("{", "line 2 is not JSON"),
+        ("[]", "line 2 is not a JSON object"),
+        ('{"group": "h"}', "not 'g'"),
+        (b'{"id": "\xff"}', "line 2 is not JSON"),
+        ('{"features": ' + "[" * 10_000 + "]" * 10_000 + "}", "line 2 nests too deeply"),
+    ],
+    ids=["truncated", "array", "group", "no text", "deep"],
 )
-def test_a_bad_line_is_named_by_its_number(line: str, says: str) -> None:
+def test_a_bad_line_is_named_by_its_number(line: str | bytes, says: str) -> None:
     """Bulk input that is not a write says which line it is."""
     with pytest.raises(CommandFailed, match=says):
         list(writes_of_lines(['{"id": "1"}', line], "g"))
+
+
+def test_a_byte_order_mark_does_no_harm() -> None:
+    """Some editors put one before the first line."""
+    ((write, _),) = writes_of_lines([b'\xef\xbb\xbf{"id": "1"}\n'], "g")
+    assert write == {"id": "1", "group": "g"}
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "\x9b31mred", "bell\a", "two\nlines"])
+def test_what_is_stored_does_not_steer_the_terminal(text: str) -> None:
+    """Control characters of values, ids and verdicts are shown, not obeyed."""
+    found = rows_of_records([{"id": text, "status": "found", "features": {"city": text}}])
+    shown = printed(
+        found, verdict_tables.verdict_table([{"id": text, "verdict": "invalid", "message": text}])
+    )
+    assert shown.count(repr(text)[1:-1]) == 4
+    assert text not in shown
 
 
 def test_a_near_name_is_suggested() -> None:
@@ -247,7 +271,9 @@ def test_timelines_show_records_as_they_come() -> None:
     assert lines[5].strip() == "8  missing"
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "http://127.0.0.1:99999", "http://", "http://a/path"])
+@pytest.mark.parametrize(
+    "url", ["ftp://x", "http://127.0.0.1:99999", "http://", "http://a/path", "http://[::1", "http://a b:80"]
+)
 def test_an_address_that_is_none_is_a_usage_error(url: str) -> None:
     """What cannot be the address of a sidecar exits with 2 before anything is sent."""
     with pytest.raises(CommandFailed) as failed:
