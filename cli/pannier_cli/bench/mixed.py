@@ -167,8 +167,9 @@ def _trial(plan: Plan, factor: float, parts: Parts, tell: Tell) -> Trial:
         process.stdin.close()
         process.stdout.readline()
         cpu_before, rows_before = parts.cpu_seconds(), scrape.outcomes(parts.sidecar.admin_port)
-        line = process.stdout.readline()
+        process.stdout.readline()
         cpu_after, rows_after = parts.cpu_seconds(), scrape.outcomes(parts.sidecar.admin_port)
+        line = process.stdout.readline()
     if process.returncode != 0:
         raise CommandFailed("the load generator failed; its message stands above")
     load = msgspec.json.decode(line, type=LoadReport)

@@ -3,8 +3,8 @@
 Latency counts from the moment a request was due, not from when it was sent: a server that stalls is charged
 for everyone who had to wait (no coordinated omission). How late the generator itself was is reported as lag.
 
-Run as ``python -m pannier_cli.bench.open_loop`` with an `Order` as JSON on standard input. Prints the word
-``measuring`` when the warm-up is over, then one JSON line, a `LoadReport`.
+Run as ``python -m pannier_cli.bench.open_loop`` with an `Order` as JSON on standard input. Prints ``measuring``
+when the warm-up is over, ``sent`` after the last request, then one JSON line, a `LoadReport`.
 """
 
 from __future__ import annotations
@@ -104,12 +104,13 @@ class OpenLoop:
             self._send_or_queue(request)
         elapsed = self._clock() - self._start - order.warmup_seconds
         cpu_seconds = _own_cpu_seconds() - self._cpu_at_measuring
+        _tell_parent("sent")
         await self._collect()
         return self._report(cpu_seconds, elapsed)
 
     def _begin_measuring(self) -> None:
         self._cpu_at_measuring = _own_cpu_seconds()
-        print("measuring", flush=True)  # noqa: T201 (the parent reads it)
+        _tell_parent("measuring")
 
     async def _until(self, moment: float) -> None:
         wait = moment - self._clock()
@@ -213,6 +214,11 @@ def _status_of(answer: bytes) -> str:
         if b'"%b"' % word in answer:
             return f"{head} {word.decode()}"
     return head
+
+
+def _tell_parent(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
 
 
 def _own_cpu_seconds() -> float:
