@@ -88,17 +88,17 @@ class HotRows:
         if request.explain or not 0 < len(reads) <= MAX_READS or not is_timeout(request.timeout_ms):
             return None
         parts: list[bytes] = []
-        done: list[tuple[_HotRead, int, int, int]] = []
+        done: list[tuple[_HotRead, int, int, str | None]] = []
         for read in reads:
             if read.since is not None or read.until is not None or read.max_age_seconds is not None:
                 return None
             hot = self._reads.get((read.group, read.features, read.limit)) or self._compile(read, shapes)
             if hot is None:
                 return None
-            rows, negatives = self._rows(hot, read.ids, now_us)
+            rows, negatives, is_sampled = self._rows(hot, read.ids, now_us)
             if not rows:
                 return None
-            done.append((hot, len(rows), negatives, hot.entries[read.ids[-1]].pack.loaded_at_us))
+            done.append((hot, len(rows), negatives, read.ids[-1] if is_sampled else None))
             rows[0] = hot.head + rows[0]
             rows[-1] += b"]}"
             parts += rows
@@ -109,16 +109,17 @@ class HotRows:
         parts[-1] += b"]}"
         return b",".join(parts)
 
-    def _rows(self, hot: _HotRead, ids: tuple[str, ...], now_us: int) -> tuple[list[bytes] | None, int]:
-        """The rows of one read and how many are negative."""
+    def _rows(self, hot: _HotRead, ids: tuple[str, ...], now_us: int) -> tuple[list[bytes] | None, int, bool]:
+        """The rows of one read, how many are negative, and whether it is sampled."""
         if len(ids) > MAX_IDS_PER_READ:
-            return None, 0
+            return None, 0, False
         is_sampled = self._dice() < 1 / SAMPLE
         if not is_sampled:
             rows = hot.rows_ready(ids, now_us)
             if rows is not None:
-                return rows, 0
-        return _rows_of_entries(hot, ids, now_us, self._look_again, is_sampled=is_sampled)
+                return rows, 0, False
+        rows, negatives = _rows_of_entries(hot, ids, now_us, self._look_again, is_sampled=is_sampled)
+        return rows, negatives, is_sampled
 
     def _compile(self, read: Read, shapes: ShapeMemo) -> _HotRead | None:
         shape = shapes.shape(read.group, read.features, read.limit)
@@ -170,11 +171,13 @@ def _rows_of_entries(
     return rows, negatives
 
 
-def _count(done: list[tuple[_HotRead, int, int, int]], now_us: int) -> None:
-    """Count an answered request; the age of each read's last row stands for all of them."""
-    for hot, rows, negatives, loaded_at_us in done:
+def _count(done: list[tuple[_HotRead, int, int, str | None]], now_us: int) -> None:
+    """Count an answered request; the age of a sampled read stands for `SAMPLE` reads like it."""
+    for hot, rows, negatives, last_id in done:
         counters = hot.counters
         counters.l1 += rows - negatives
         counters.negative += negatives
         counters.deprecated += hot.shape.deprecated
-        counters.served_age.observe(max(now_us - loaded_at_us, 0) / 1_000_000, rows)
+        if last_id is not None:
+            age_us = max(now_us - hot.entries[last_id].pack.loaded_at_us, 0)
+            counters.served_age.observe(age_us / 1_000_000, rows * SAMPLE)
