@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import msgspec
 from rich.console import Console
 
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 PIPED_WIDTH = 160
 """Columns of a table that goes to a file or a pipe; ``COLUMNS`` overrides it."""
 
@@ -26,6 +28,11 @@ def console() -> Console:
 def error_console(file: IO[Any] | None = None) -> Console:
     """Return a console on standard error."""
     return _console(file or sys.stderr)
+
+
+def visible(text: str) -> str:
+    """Text with its control characters escaped: what came from elsewhere must not steer the terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def print_json(document: Any) -> None:

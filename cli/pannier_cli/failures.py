@@ -12,7 +12,7 @@ from typing import IO, Any
 import click
 from rich.markup import escape
 
-from pannier_cli.console import error_console
+from pannier_cli.console import error_console, visible
 from pannier_cli.exit_codes import ExitCode
 
 
@@ -27,7 +27,8 @@ class CommandFailed(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the sentence and the hint to standard error."""
         console = error_console(file)
-        console.print(f"[bold red]error:[/] {escape(self.message)}", soft_wrap=True)
+        message = "\n".join(map(visible, self.message.split("\n")))
+        console.print(f"[bold red]error:[/] {escape(message)}", soft_wrap=True)
         if self.hint:
             console.print(f"[cyan]hint:[/] {escape(self.hint)}", soft_wrap=True)
 

@@ -7,6 +7,7 @@ same reason.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.metadata
 import io
@@ -36,6 +37,9 @@ COMMANDS = MappingProxyType(
     }
 )
 """Subcommand -> short help; the module and the function bear the subcommand's name."""
+
+_OUTPUT_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+"""What writing to a file or a terminal can end in."""
 
 EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar"})
 """Subcommand -> the extra whose absence makes its import fail."""
@@ -119,6 +123,8 @@ def main(**extra: Any) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.REFUSED)
     except OSError as full:
+        if full.errno not in _OUTPUT_FAULTS:
+            raise
         CommandFailed(f"the output cannot be written: {full.strerror or full}").show()
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(ExitCode.REFUSED)

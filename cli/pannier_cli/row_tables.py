@@ -5,7 +5,6 @@ Pure: takes the sidecar's answer as decoded JSON and returns what rich prints.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -16,9 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pannier_cli.console import visible
+
 STATUS_STYLE: Final = {"found": "green", "missing": "yellow", "unknown": "bold red"}
 _UNIT_PER_SECOND: Final = {"Seconds": 1, "Milliseconds": 1_000, "Microseconds": 1_000_000}
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WIDEST_COLUMNS: Final = 8
 _LONGEST_CELL: Final = 120
 
@@ -55,11 +55,6 @@ def cell(value: Any) -> str:
     if len(text) > _LONGEST_CELL:
         text = f"{text[:_LONGEST_CELL]}… ({len(text)} characters)"
     return "[dim]null[/]" if value is None else escape(visible(text))
-
-
-def visible(text: str) -> str:
-    """Text with its control characters escaped: what is stored must not steer the terminal that shows it."""
-    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def age(seconds: float | None) -> str:

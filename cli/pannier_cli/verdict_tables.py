@@ -9,8 +9,8 @@ from typing import Any, Final
 from rich.markup import escape
 from rich.table import Table
 
+from pannier_cli.console import visible
 from pannier_cli.exit_codes import ExitCode
-from pannier_cli.row_tables import visible
 
 SHOWN_PROBLEMS: Final = 20
 _STYLE: Final = {"written": "green", "unknown": "bold red", "failed": "bold red", "invalid": "red"}

@@ -107,6 +107,14 @@ def test_validate_finds_duplicates_between_standard_input_and_files(tmp_path: Pa
     assert f"{tmp_path}/a.yaml:6: spec.groupName: 'user_activity' is taken by <stdin>:6" in result.stderr
 
 
+def test_what_a_manifest_says_does_not_steer_the_terminal() -> None:
+    """An escape sequence in a field's name is shown, not obeyed."""
+    result = pannier_run("validate", "-", stdin=GOOD + '  "\\e[31mx": 1\n')
+    assert result.exit_code == ExitCode.REFUSED
+    assert "\\x1b[31mx: there is no such field" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
 def test_validate_complains_of_a_broken_link(tmp_path: Path) -> None:
     """What `serve` would refuse to start with is no success."""
     (tmp_path / "a.yaml").write_text(GOOD)

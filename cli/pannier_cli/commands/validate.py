@@ -14,9 +14,10 @@ from rich.markup import escape
 
 from pannier.catalog import CatalogGroup
 from pannier.catalog_building import catalog_from_specs
-from pannier_cli.console import console, error_console, print_json
+from pannier_cli.console import console, error_console, print_json, visible
 from pannier_cli.excerpts import excerpt
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.failures import CommandFailed
 from pannier_cli.options import json_option
 from pannier_cli.policy_tables import groups_table
 from pannier_sidecar.manifests import LocatedProblem, Manifests
@@ -43,7 +44,11 @@ def validate(paths: tuple[Path, ...], *, namespace: str, as_json: bool) -> None:
     """
     stdin = sys.stdin.buffer.read() if Path("-") in paths else b""
     piped = manifests_of(stdin, STDIN, namespace=namespace)
-    found = read_files(files_of(paths), namespace=namespace, beside=piped)
+    try:
+        files = files_of(paths)
+    except OSError as error:
+        raise CommandFailed(f"{error.filename}: cannot be read: {error.strerror}") from error
+    found = read_files(files, namespace=namespace, beside=piped)
     groups = [resolved(manifest.group) for manifest in found.groups]
     if as_json:
         print_json(document(found, groups))
@@ -104,9 +109,9 @@ def _show(found: Manifests, groups: Sequence[CatalogGroup], stdin: str) -> None:
 
 def _complain(out: Console, problem: LocatedProblem, stdin: str) -> None:
     place = f"{problem.file}:{problem.line}" if problem.line else problem.file
-    path = f"[cyan]{escape(problem.path)}[/]: " if problem.path else ""
+    path = f"[cyan]{escape(visible(problem.path))}[/]: " if problem.path else ""
     out.print(
-        f"[bold]{escape(place)}[/]: {path}{escape(problem.message)} [dim]({problem.reason})[/]",
+        f"[bold]{escape(place)}[/]: {path}{escape(visible(problem.message))} [dim]({problem.reason})[/]",
         soft_wrap=True,
     )
     source = stdin if problem.file == STDIN else _source(problem.file)
