@@ -174,7 +174,7 @@ def show_commands(http_address: str, admin_address: str, console: Console) -> No
         f"curl -s '{row}'",
         f"curl -s http://{http_address}/v1/features/read -d '{body}'",
         f"curl -s http://{admin_address}/metrics",
-        f".venv/bin/pannier get recent_flights_of_plane N328AA --limit 5 --explain --url http://{http_address}",
+        f".venv/bin/pannier get recent_flights_of_plane N328AA --limit 5 --url http://{http_address}",
         f".venv/bin/pannier groups --url http://{http_address}",
     ):
         console.print(f"  {command}", soft_wrap=True, markup=False, highlight=False)
@@ -216,7 +216,7 @@ def main(http_address: str, admin_address: str, flights: str, data: Path) -> Non
         months = month_range(SOME_MONTHS if flights == "some" else flights)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    console = Console()
+    console = Console(highlight=False)
     signal.signal(signal.SIGTERM, raise_interrupt)
     check_free(http_address, "HTTP")
     check_free(admin_address, "ADMIN")
