@@ -6,6 +6,7 @@ It knows addresses and shutdown, and nothing of what is answered (`api.dispatch`
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import stat
 from pathlib import Path
@@ -89,7 +90,7 @@ class HttpServer:
             await site.start()
         except OSError as error:
             raise CannotListen(
-                f"cannot listen on {address}: {error.strerror or error}; is another sidecar running?"
+                f"cannot listen on {address}: {_why(error)}; is another sidecar running?"
                 " Choose another port with --http or --admin, or 0 for any free one"
             ) from error
 
@@ -124,6 +125,11 @@ class _Server(web.Server):
         return web.BaseRequest(
             message, payload, protocol, writer, task, self._loop, client_max_size=MAX_BODY_BYTES
         )
+
+
+def _why(error: OSError) -> str:
+    """The system's words: asyncio's repeat the address; faults of a resolver have no number of the system."""
+    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
 
 
 def _remove_stale_socket(path: Path) -> None:

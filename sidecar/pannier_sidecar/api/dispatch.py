@@ -94,7 +94,9 @@ class Dispatcher:
             match = pattern.fullmatch(path)
             if match is not None:
                 return pattern_methods, tuple(_decoded(text) for text in match.groups())
-        raise RequestRefused.because("UnknownRoute", f"nothing is served at {path}; /openapi.json lists all")
+        raise RequestRefused.because(
+            "UnknownRoute", f"nothing is served at {path}; the data port's /openapi.json lists all"
+        )
 
     def _method_not_allowed(
         self, request: web.BaseRequest, methods: Mapping[str, Handler]
