@@ -90,21 +90,28 @@ class Arrivals:
         is_truth = said.strong and not self.wrote_since(key, sequence)
         if not is_truth and self._is_outrun(key, state, now_us):
             return None
-        newest: State | None = state
+        newest = state
         if not key.plan.is_strong:  # a strong answer is what L3 said, and nothing else
-            newest = merged(key.plan, said.known.state, state)
-            newest = merged(key.plan, newest, self._above(key, newest, now_us))
-        pack = pack_state(key.plan, key.id, newest or state, now_us)
+            known = merged(key.plan, said.known.state, state)
+            newest = merged(key.plan, known, self._above(key, known, now_us)) or state
+        pack = pack_state(key.plan, key.id, newest, now_us)
         if pack.row:
-            if self._writer is not None and key.plan.policy.remote.state == "Enabled":
-                # should Redis have lost what was written meanwhile, an older state may not stand there alone
-                written = self._recent.delta(key, now_us)
-                self._writer.backfill(key, merged(key.plan, state, written) or state)
+            self._offer(key, state, now_us)
+            if (
+                key.plan.is_strong and not is_truth
+            ):  # right for who asked before the write, and for nobody else
+                return Loaded(self._l1.make(key.plan, pack, now_us), "l3")
             return Loaded(self._l1.put(key.plan, key.id, pack, now_us), "l3")
         if not is_truth:
             return None
         truth = pack_state(key.plan, key.id, state, now_us)
         return Loaded(self._l1.make(key.plan, truth, now_us), "l3") if truth.row else None
+
+    def _offer(self, key: RowKey, state: State, now_us: int) -> None:
+        """Offer L2 what L3 said, under what was written of late: Redis may have lost that meanwhile."""
+        if self._writer is not None and key.plan.policy.remote.state == "Enabled":
+            written = self._recent.delta(key, now_us)
+            self._writer.backfill(key, merged(key.plan, state, written) or state)
 
     @property
     def sequence(self) -> int:

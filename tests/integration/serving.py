@@ -208,6 +208,7 @@ async def serving(
     clock: ManualClock | None = None,
     l1_bytes: int = 16 << 20,
     timeout_seconds: float = 5.0,
+    l2_timeout_seconds: float = 2.0,
     store: Store | None = None,
     dice: float = 0.5,
 ) -> AsyncIterator[Core]:
@@ -223,7 +224,7 @@ async def serving(
         tier = writer = None
         if redis_url is not None:
             tier = await owned.enter_async_context(
-                RedisTier(redis_url, clock=clock, metrics=metrics, timeout_seconds=2.0)
+                RedisTier(redis_url, clock=clock, metrics=metrics, timeout_seconds=l2_timeout_seconds)
             )
             writer = await owned.enter_async_context(
                 L2Writer(tier, clock=clock, metrics=metrics, dice=lambda: dice)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from tests.builders import a_group
 from tests.integration.serving import serving
 from tests.servers import RedisServer
 
+NO_L2: dict[str, Any] = {"remote": "Disabled"}
 pytestmark = pytest.mark.redis
 
 
@@ -57,4 +59,24 @@ async def test_a_load_that_lands_late_leaves_nothing_older_in_a_redis_that_forgo
         await core.settle()
         core.clock.advance(61)
         core.l1.segment(core.plan.groups["clicks"]).clear()
+        assert '"item": "new"' in json.dumps(await core.row("clicks", "a"))
+
+
+@pytest.mark.parametrize("timeline", [False, True], ids=["record", "timeline"])
+async def test_a_strong_read_that_a_write_overtook_is_not_cached(tmp_path: Path, timeline: Any) -> None:
+    """Who asked before the write may see the row before it; nobody does after the group became eventual."""
+    strong, eventual = (
+        a_group(timeline=timeline, schema_hash="1", soft=500, hard=900, read_consistency=consistency, **NO_L2)
+        for consistency in ("Strong", "Eventual")
+    )
+    extra = {"timestamp": 1} if timeline else {}
+    async with serving(tmp_path, strong) as core:
+        await core.write("clicks", "a", features={"item": "old"}, **extra)
+        core.store.hold()
+        asked = asyncio.create_task(core.row("clicks", "a"))
+        await core.store.reading.wait()
+        await core.write("clicks", "a", features={"item": "new"}, **extra)
+        core.store.release()
+        assert (await asked)["status"] == "found"
+        core.deploy(eventual)
         assert '"item": "new"' in json.dumps(await core.row("clicks", "a"))
