@@ -129,7 +129,8 @@ class _Server(web.Server):
 
 def _why(error: OSError) -> str:
     """The system's words: asyncio's repeat the address; faults of a resolver have no number of the system."""
-    return os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+    number = error.errno or 0
+    return os.strerror(number) if number > 0 else error.strerror or str(error)
 
 
 def _remove_stale_socket(path: Path) -> None:
