@@ -3,8 +3,8 @@
 Latency counts from the moment a request was due, not from when it was sent: a server that stalls is charged
 for everyone who had to wait (no coordinated omission). How late the generator itself was is reported as lag.
 
-Run as ``python -m pannier_cli.bench.open_loop`` with an `Order` as JSON on standard input. Prints ``measuring``
-when the warm-up is over, ``sent`` after the last request, then one JSON line, a `LoadReport`.
+Run as ``python -m pannier_cli.bench.open_loop`` with an `Order` as JSON on standard input. Prints
+``measuring`` when the warm-up is over, ``sent`` after the last request, then one JSON line, a `LoadReport`.
 """
 
 from __future__ import annotations
