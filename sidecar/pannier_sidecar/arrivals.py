@@ -97,9 +97,8 @@ class Arrivals:
         pack = pack_state(key.plan, key.id, newest, now_us)
         if pack.row:
             self._offer(key, state, now_us)
-            if (
-                key.plan.is_strong and not is_truth
-            ):  # right for who asked before the write, and for nobody else
+            if key.plan.is_strong and not is_truth:
+                # right for who asked before the write that overtook it, and for nobody else
                 return Loaded(self._l1.make(key.plan, pack, now_us), "l3")
             return Loaded(self._l1.put(key.plan, key.id, pack, now_us), "l3")
         if not is_truth:
