@@ -52,14 +52,20 @@ def test_percentiles_of_nothing_are_not_a_number() -> None:
 def measured(rps: float) -> Measured:
     """Make a figure with one number that matters."""
     return Measured(
-        requests=10, requests_per_second=rps, p50_us=rps, p99_us=1, cpu_us_per_request=1, cpu_us_per_row=1
+        requests=10,
+        requests_per_second=rps,
+        p50_us=rps,
+        p99_us=1,
+        cpu_us_per_request=1,
+        cpu_us_per_row=1,
+        errors=1,
     )
 
 
 def test_rounds_become_medians_and_ratios() -> None:
     """One slow round does not move the figure; ratios say how many times ours is theirs."""
     middle = medians([measured(90.0), measured(10.0), measured(100.0)])
-    assert (middle.requests_per_second, middle.requests) == (90.0, 30)
+    assert (middle.requests_per_second, middle.requests, middle.errors) == (90.0, 30, 3)
     assert throughput_ratios({"pannier": measured(50), "feast": measured(2)}, "pannier") == {"feast": 25.0}
 
 

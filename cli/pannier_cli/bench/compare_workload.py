@@ -80,6 +80,11 @@ def rows_of(group: str) -> Rows:
     return {row_id(number): _features(dice) for number in range(IDS)}
 
 
+def feast_groups() -> list[dict[str, Any]]:
+    """Describe groups and rows for `feast_rows`."""
+    return [{"name": group, "features": FEATURES, "rows": rows_of(group)} for group in GROUPS]
+
+
 def pick_ids(scenario: Scenario) -> list[list[str]]:
     """Draw the ids of each request body."""
     dice = random.Random(f"{_SEED}/{scenario.name}")

@@ -20,6 +20,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     p99_us: float
     cpu_us_per_request: float
     cpu_us_per_row: float
+    errors: int
+    """Requests that failed; they are not part of the others' figures."""
 
     @classmethod
     def of(cls, run: WrkRun, *, cpu_seconds: float, rows: int) -> Measured:
@@ -32,6 +34,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
             p99_us=run.p99_us,
             cpu_us_per_request=per_request,
             cpu_us_per_row=per_request / rows,
+            errors=run.errors,
         )
 
 
@@ -44,7 +47,7 @@ def percentile(ordered: Sequence[float], percent: float) -> float:
 
 
 def medians(rounds: Sequence[Measured]) -> Measured:
-    """Take the median of each figure by itself; requests are summed."""
+    """Take the median of each figure by itself; requests and errors are summed."""
     return Measured(
         requests=sum(measured.requests for measured in rounds),
         requests_per_second=median(measured.requests_per_second for measured in rounds),
@@ -52,6 +55,7 @@ def medians(rounds: Sequence[Measured]) -> Measured:
         p99_us=median(measured.p99_us for measured in rounds),
         cpu_us_per_request=median(measured.cpu_us_per_request for measured in rounds),
         cpu_us_per_row=median(measured.cpu_us_per_row for measured in rounds),
+        errors=sum(measured.errors for measured in rounds),
     )
 
 

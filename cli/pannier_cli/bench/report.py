@@ -23,7 +23,9 @@ FLOORS: Final = {
 
 def compare_table(results: Mapping[str, Mapping[str, Measured]]) -> Table:
     """One line per scenario and server."""
-    table = grid("request", "server", ">requests/s", ">p50", ">p99", ">CPU per request", ">CPU per row")
+    table = grid(
+        "request", "server", ">requests/s", ">p50", ">p99", ">CPU per request", ">CPU per row", ">failed"
+    )
     for scenario in SCENARIOS:
         title = scenario.title
         for name, measured in results[scenario.name].items():
@@ -35,6 +37,7 @@ def compare_table(results: Mapping[str, Mapping[str, Measured]]) -> Table:
                 microseconds(measured.p99_us),
                 microseconds(measured.cpu_us_per_request),
                 microseconds(measured.cpu_us_per_row),
+                f"{measured.errors:,}" if measured.errors else "",
             )
             title = ""
         table.add_section()
@@ -46,9 +49,9 @@ def ratio_table(ratios: Mapping[str, Mapping[str, float]]) -> Table:
     table = grid("request", "this sidecar against", ">ratio", ">floor", "")
     for scenario in SCENARIOS:
         for other, ratio in ratios[scenario.name].items():
-            floor = FLOORS[scenario.name, other]
-            holds = "[green]holds[/]" if ratio >= floor else "[bold red]below[/]"
-            table.add_row(scenario.title, other, f"{ratio:.2f}x", f"{floor:g}x", holds)
+            floor = FLOORS.get((scenario.name, other))
+            holds = "" if floor is None else "[green]holds[/]" if ratio >= floor else "[bold red]below[/]"
+            table.add_row(scenario.title, other, f"{ratio:.2f}x", f"{floor:g}x" if floor else "", holds)
     return table
 
 

@@ -19,6 +19,11 @@ from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
 
 Cores = frozenset[int] | None
+FEAST_OPTIONS: Final[Mapping[str, Sequence[str]]] = {
+    "feast": (),
+    "feast, tuned": ("--no-access-log", "--max-requests", "0"),
+}
+"""Feast as ``feast serve`` runs it, replacing its worker after every thousand requests; and at its best."""
 EMULATOR_CREDENTIALS: Final = {
     "AWS_ACCESS_KEY_ID": "bench",
     "AWS_SECRET_ACCESS_KEY": "bench",
@@ -115,19 +120,14 @@ def load_feast(directory: Path, python: str, redis_port: int, groups: Sequence[M
         )
 
 
-def feast(directory: Path, python: str, cores: Cores) -> Child:
-    """Run ``feast serve`` with one worker for one core.
-
-    The access log is off, as in the other servers, and its worker is not replaced after every thousand
-    requests (Feast's default), which would count its start-up time again and again.
-    """
+def feast(repository: Path, python: str, name: str, cores: Cores) -> Child:
+    """Run ``feast serve`` with one worker for one core and the options of `FEAST_OPTIONS`."""
     port = free_port()
-    program = [str(Path(python).with_name("feast")), "-c", str(directory), "serve"]
-    address = ["--host", HOST, "--port", str(port)]
-    options = [*address, "--workers", "1", "--no-access-log", "--max-requests", "0"]
+    program = [str(Path(python).with_name("feast")), "-c", str(repository), "serve", "--workers", "1"]
+    directory = repository.with_name(name.replace(", ", "-"))
     return Child(
-        "feast",
-        [*program, *options],
+        directory.name,
+        [*program, "--host", HOST, "--port", str(port), *FEAST_OPTIONS[name]],
         directory,
         port,
         lambda: http_status(port, "/health") == HTTPStatus.OK,
