@@ -19,6 +19,7 @@ from pannier_sidecar.api.bodies import decode, no_such_group
 from pannier_sidecar.api.dispatch import Route, body_of, document_answer, json_answer
 from pannier_sidecar.api.group_documents import group_document, groups_document
 from pannier_sidecar.api.invalidate_requests import MAX_INVALIDATED_IDS, invalidate_decoder
+from pannier_sidecar.api.json_answers import hot_answer
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.read_requests import ReadRequest, read_decoder
 from pannier_sidecar.api.row_answers import only_row, verdict_answer
@@ -75,7 +76,7 @@ class DataRoutes:
             return self._of_read(await self._reads.read(asked, plan, int64_strings=strings))
         body = self._reads.answer_from_l1(asked, plan)
         if body is not None:
-            return json_answer(body)
+            return hot_answer(request, body)
         return self._of_read(await self._reads.read(asked, plan))
 
     async def get_row(self, request: web.BaseRequest, group: str, row_id: str) -> web.StreamResponse:
