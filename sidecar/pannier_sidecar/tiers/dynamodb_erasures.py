@@ -7,6 +7,7 @@ row that is left, and readers never see any of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,10 +16,10 @@ from pannier.values import AttributeValue
 from pannier_sidecar.errors import TierThrottled
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Row
-from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, DynamoDBClient
+from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, ConditionRefused, DynamoDBClient
 from pannier_sidecar.tiers.dynamodb_writes import Budget, DynamoDBWrites
-from pannier_sidecar.tiers.fences import erase_stamp, fence_put, hidden_range
-from pannier_sidecar.tiers.items import OnBadValue, from_item
+from pannier_sidecar.tiers.fences import closed, erase_stamp, fence_put, hidden_range
+from pannier_sidecar.tiers.items import OnBadValue, from_item, item_key, number
 
 _DELETES_PER_CALL: Final = 25
 """What BatchWriteItem takes."""
@@ -47,7 +48,7 @@ class DynamoDBErasures:
         found = items.pop(FENCE_SORT_KEY, None)
         standing = None if found is None else from_item(plan, found, self._on_bad_value)
         stamp = erase_stamp(plan, next(iter(items), None), standing, budget.now_us)
-        outcome = await self._writes.put(fence_put(plan, row_id, stamp, budget.now_us), budget)
+        outcome = await self._writes.put(fence_put(plan, row_id, stamp), budget)
         if outcome.row is None:
             raise AssertionError(f"a fence is written or finds a higher one, not {outcome}")
         return outcome.row
@@ -55,7 +56,10 @@ class DynamoDBErasures:
     async def remove_hidden(
         self, plan: GroupPlan, row_id: str, fence: Row, max_rows: int, budget: Budget
     ) -> Erasure:
-        """Remove up to ``max_rows`` rows under the fence. What fails is left for whoever goes on."""
+        """Remove up to ``max_rows`` rows under the fence, which ends once none is left.
+
+        What fails is left for whoever goes on.
+        """
         removed = 0
         try:
             while removed < max_rows:
@@ -68,10 +72,26 @@ class DynamoDBErasures:
                 await self._remove(plan, [{"pk": i["pk"], "sk": i["sk"]} for i in page["Items"]], budget)
                 removed += len(page["Items"])
                 if "LastEvaluatedKey" not in page:
-                    return Erasure(fence=fence, removed=removed, finished=True)
+                    ended = closed(plan, fence, budget.now_us)
+                    await self._end(plan, row_id, ended, budget)
+                    return Erasure(fence=ended, removed=removed, finished=True)
         except CallFailed:
             pass  # the fence stands, so the id is gone; what is left to remove is not what was asked
         return Erasure(fence=fence, removed=removed, finished=False)
+
+    async def _end(self, plan: GroupPlan, row_id: str, fence: Row, budget: Budget) -> None:
+        """Say when the fence ends, unless another delete has put a newer one there."""
+        with contextlib.suppress(ConditionRefused):
+            await self._client.call(
+                "update_item",
+                budget.deadline,
+                TableName=plan.table,
+                Key=item_key(plan, row_id, FENCE_SORT_KEY),
+                UpdateExpression="SET expires_at=:x",
+                ConditionExpression="r=:r",
+                ExpressionAttributeValues={":x": number(fence.expires_at or 0), ":r": number(fence.revision)},
+                ReturnValues="UPDATED_NEW",
+            )
 
     async def _remove(
         self, plan: GroupPlan, keys: Sequence[Mapping[str, AttributeValue]], budget: Budget

@@ -13,7 +13,7 @@ from pannier_sidecar import ordering
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, TimelinePage, TimelineQuery
 from pannier_sidecar.tiers.embedded_file import from_stored, partition, to_body
-from pannier_sidecar.tiers.fences import Newest, erase_stamp, fence_put, fence_stamp, hidden_range
+from pannier_sidecar.tiers.fences import Newest, closed, erase_stamp, fence_put, fence_stamp, hidden_range
 from pannier_sidecar.tiers.items import too_large
 
 _ONE = "SELECT sk, revision, expires_at, body FROM item WHERE pk = ? AND sk = ?"
@@ -83,20 +83,25 @@ def write_fence(connection: sqlite3.Connection, plan: GroupPlan, row_id: str, no
     standing = row_at(connection, plan, row_id, FENCE_SORT_KEY)
     newest = connection.execute(f"{_RANGE} LIMIT 1", (partition(plan, row_id), "", FENCE_SORT_KEY)).fetchone()
     stamp = erase_stamp(plan, newest[0] if newest else None, standing, now_us)
-    fence = ordering.decide(standing, fence_put(plan, row_id, stamp, now_us), now_us).row
+    fence = ordering.decide(standing, fence_put(plan, row_id, stamp), now_us).row
     if fence is None:
         raise AssertionError("a fence at or above the standing one is always accepted")
     _store(connection, plan, row_id, fence)
     return fence
 
 
-def remove_hidden(
-    connection: sqlite3.Connection, plan: GroupPlan, row_id: str, fence: Row, max_rows: int
+def remove_hidden(  # noqa: PLR0913, PLR0917 (a statement and all its parameters)
+    connection: sqlite3.Connection, plan: GroupPlan, row_id: str, fence: Row, max_rows: int, now_us: int
 ) -> Erasure:
-    """Remove up to ``max_rows`` rows under the fence."""
+    """Remove up to ``max_rows`` rows under the fence, which ends once none is left."""
     where = (partition(plan, row_id), *hidden_range(plan, fence))
     removed = connection.execute(_REMOVE_RANGE, (*where, max_rows)).rowcount
     left = connection.execute(f"{_RANGE} LIMIT 1", where).fetchone()
+    if left is None:
+        fence = closed(plan, fence, now_us)
+        standing = row_at(connection, plan, row_id, FENCE_SORT_KEY)
+        if standing is not None and standing.revision == fence.revision:
+            _store(connection, plan, row_id, fence)
     return Erasure(fence=fence, removed=removed, finished=left is None)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 
+import msgspec
+
 from pannier.errors import KeyRefused
 from pannier.keys import FENCE_SORT_KEY, parse_sort_key, sort_key_range
 from pannier_sidecar.plan import GroupPlan
@@ -17,8 +19,8 @@ NO_FENCE = -1
 """Event time of the fence that is not there: no record lies under it."""
 
 
-def fence_put(plan: GroupPlan, row_id: str, stamp_us: int, now_us: int) -> Put:
-    """The write that erases an id up to ``stamp_us``; like every tombstone it ends."""
+def fence_put(plan: GroupPlan, row_id: str, stamp_us: int) -> Put:
+    """The write that erases an id up to ``stamp_us``; it gets an end when what it hides is gone."""
     return Put(
         plan=plan,
         id=row_id,
@@ -26,9 +28,17 @@ def fence_put(plan: GroupPlan, row_id: str, stamp_us: int, now_us: int) -> Put:
         mode="replace",
         values={},
         event_time_us=stamp_us,
-        expires_at=now_us // 1_000_000 + plan.retention.tombstone_seconds,
+        expires_at=None,
         tombstone=True,
     )
+
+
+def closed(plan: GroupPlan, fence: Row, now_us: int) -> Row:
+    """The fence once no row is left under it: like every tombstone it now ends.
+
+    A process that dies before leaves a fence that stands for good, and never rows that come back.
+    """
+    return msgspec.structs.replace(fence, expires_at=now_us // 1_000_000 + plan.retention.tombstone_seconds)
 
 
 def fence_stamp(fence: Row | None, now_us: int) -> int:

@@ -119,7 +119,7 @@ class EmbeddedStore:
 
         def work(connection: sqlite3.Connection) -> Erasure:
             standing = fence or rows.write_fence(connection, plan, row_id, now_us)
-            return rows.remove_hidden(connection, plan, row_id, standing, max_rows)
+            return rows.remove_hidden(connection, plan, row_id, standing, max_rows, now_us)
 
         erasure: Erasure = await writer.result(writer.submit(work), timeout_seconds)
         return erasure
