@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from pannier.catalog import CatalogGroup
 from pannier.policy import CachePolicy, TierPolicy
+from pannier_cli.console import visible
+from pannier_cli.fitting_tables import FittingTable
 from pannier_cli.row_tables import cell
 
 
-def groups_table(groups: Sequence[CatalogGroup]) -> Table:
+def print_policies(out: Console, groups: Sequence[CatalogGroup]) -> None:
+    """Print the groups and what the figures mean."""
+    out.print(groups_table(groups), crop=False)
+    out.print("[dim italic]local and remote: soft/hard/negative TTL in seconds[/]")
+
+
+def groups_table(groups: Sequence[CatalogGroup]) -> FittingTable:
     """One line per group: what it is, and how long each tier serves a value."""
-    table = _table(
+    table = FittingTable(
         "group", "kind", "features", "profile", "local s", "remote s", "stale s", "writes", "reads"
     )
     for group in groups:
@@ -25,14 +33,13 @@ def groups_table(groups: Sequence[CatalogGroup]) -> Table:
             str(len(group.features)),
             *_policy_cells(group.policy),
         )
-    table.caption = "local and remote: soft/hard/negative TTL in seconds"
-    table.caption_justify = "left"
     return table
 
 
-def features_table(features: Iterable[dict[str, Any]]) -> Table:
+def features_table(features: Iterable[dict[str, Any]]) -> FittingTable:
     """One line per feature, in the order of their ids."""
-    table = _table("id", "feature", "type", "state", "max bytes", "default", "description")
+    columns = ("id", "feature", "type", "state", "max bytes", "default", "description")
+    table = FittingTable(*columns, prose=("description",))
     for feature in features:
         table.add_row(
             str(feature["id"]),
@@ -41,7 +48,7 @@ def features_table(features: Iterable[dict[str, Any]]) -> Table:
             feature.get("state", "Active"),
             str(feature.get("maxBytes", 8192)),
             cell(feature["default"]) if "default" in feature else "",
-            escape(feature.get("description", "")),
+            escape(visible(feature.get("description", ""))),
         )
     return table
 
@@ -72,10 +79,3 @@ def _policy_cells(policy: CachePolicy) -> tuple[str, ...]:
         policy.write_policy,
         policy.read_consistency,
     )
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    return table

@@ -10,29 +10,36 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from pannier_cli.console import visible
+from pannier_cli.fitting_tables import FittingTable, block, one_line
 
 STATUS_STYLE: Final = {"found": "green", "missing": "yellow", "unknown": "bold red"}
 _UNIT_PER_SECOND: Final = {"Seconds": 1, "Milliseconds": 1_000, "Microseconds": 1_000_000}
 _WIDEST_COLUMNS: Final = 8
 _LONGEST_CELL: Final = 120
+_LEAD: Final = ("id", "status", "source", "age")
+_WHY: Final = "why"
+_ABSENT: Final = "[dim]-[/]"
+_DEFAULT: Final = " [dim](default)[/]"
+_AMBIGUOUS: Final = {"", "-", "null"}
+"""Strings that look like a value that is no string, or like none at all."""
 
 
 def rows_of_records(rows: Sequence[dict[str, Any]]) -> RenderableType:
     """Lay out a record group: ids below each other, or features below each other where they are many."""
     names = _feature_names(row.get("features", {}) for row in rows)
     if len(names) > _WIDEST_COLUMNS or len(rows) == 1:
-        return _vertical(rows)
-    table = _table("id", "status", "source", "age", *names)
+        return Group(*_vertical(rows))
+    why = [_WHY] if any(map(_why, rows)) else []
+    table = FittingTable(*_LEAD, *names, *why, prose=why, narrow=_vertical(rows))
     for row in rows:
         features = row.get("features", {})
-        cells = (cell(features[name]) if name in features else "[dim]-[/]" for name in names)
-        table.add_row(*_lead(row), *cells)
+        cells = (cell(features[name]) if name in features else _ABSENT for name in names)
+        table.add_row(*_lead(row), *cells, *(escape(_why(row)) for _ in why))
     return table
 
 
@@ -40,7 +47,7 @@ def rows_of_timelines(rows: Sequence[dict[str, Any]], unit: str | None) -> list[
     """Lay out a timeline group: a heading and a table of records for each id."""
     blocks: list[RenderableType] = []
     for row in rows:
-        blocks.append(_heading(row))
+        blocks += _heading(row)
         records = row.get("records", [])
         if records:
             blocks.append(_record_table(records, unit))
@@ -50,11 +57,17 @@ def rows_of_timelines(rows: Sequence[dict[str, Any]], unit: str | None) -> list[
 
 
 def cell(value: Any) -> str:
-    """One value as text: strings bare, everything else as JSON, long ones cut."""
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    """One value as markup: strings bare, everything else as JSON, long ones cut.
+
+    A string that would read as something else here (``null``, nothing, a quoted string) is quoted.
+    """
+    if value is None:
+        return "[dim italic]null[/]"
+    is_bare = isinstance(value, str) and value not in _AMBIGUOUS and not value.startswith('"')
+    text = value if is_bare else msgspec.json.encode(value).decode()
     if len(text) > _LONGEST_CELL:
         text = f"{text[:_LONGEST_CELL]}… ({len(text)} characters)"
-    return "[dim]null[/]" if value is None else escape(visible(text))
+    return escape(visible(text))
 
 
 def age(seconds: float | None) -> str:
@@ -78,35 +91,46 @@ def instant(timestamp: int, unit: str | None) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _vertical(rows: Sequence[dict[str, Any]]) -> RenderableType:
-    table = _table("id", "status", "source", "age", "feature", "value")
+def _vertical(rows: Sequence[dict[str, Any]]) -> list[RenderableType]:
+    """A heading for each row and its features below each other."""
+    blocks: list[RenderableType] = []
     for row in rows:
-        lead = _lead(row)
+        blocks += _heading(row)
         defaulted = set(row.get("defaulted", ()))
-        for name, value in (row.get("features") or {"": ""}).items():
-            note = " [dim](default)[/]" if name in defaulted else ""
-            table.add_row(*lead, escape(name), cell(value) + note)
-            lead = ("", "", "", "")
-        table.add_section()
-    return table
+        blocks += block(
+            (f"  {visible(name)}", Text.from_markup(cell(value) + (_DEFAULT if name in defaulted else "")))
+            for name, value in row.get("features", {}).items()
+        )
+    return blocks
 
 
-def _record_table(records: Sequence[dict[str, Any]], unit: str | None) -> Table:
+def _record_table(records: Sequence[dict[str, Any]], unit: str | None) -> FittingTable:
     names = _feature_names(record["features"] for record in records)
-    table = _table("timestamp", "time", *names)
+    table = FittingTable("timestamp", "time", *names)
     for record in records:
         features = record["features"]
-        cells = (cell(features[name]) if name in features else "[dim]-[/]" for name in names)
+        cells = (cell(features[name]) if name in features else _ABSENT for name in names)
         table.add_row(str(record["timestamp"]), instant(record["timestamp"], unit), *cells)
     return table
 
 
-def _heading(row: dict[str, Any]) -> Text:
+def _heading(row: dict[str, Any]) -> list[RenderableType]:
+    """Id, status, source, age and number of records; below it why nothing is known, where the answer says."""
     row_id, status, source, how_old = _lead(row)
     count = len(row.get("records", ()))
-    tail = f"{count} record{'' if count == 1 else 's'}" if row["status"] == "found" else ""
+    is_counted = "records" in row and row["status"] == "found"
+    tail = f"{count} record{'' if count == 1 else 's'}" if is_counted else ""
     parts = [f"[bold]{row_id}[/]", status, source, how_old if how_old != "-" else "", tail]
-    return Text.from_markup("  ".join(part for part in parts if part))
+    lines: list[RenderableType] = [one_line(Text.from_markup("  ".join(part for part in parts if part)))]
+    if why := _why(row):
+        lines.append(Text(f"  {why}", style="dim"))
+    return lines
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Why a row is unknown, in the words of the answer."""
+    parts = [str(row[name]) for name in ("reason", "message") if row.get(name)]
+    return visible(": ".join(parts))
 
 
 def _lead(row: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -118,10 +142,3 @@ def _lead(row: dict[str, Any]) -> tuple[str, str, str, str]:
 
 def _feature_names(many: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for features in many for name in features))
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(escape(name), overflow="fold")
-    return table

@@ -7,20 +7,24 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from rich.markup import escape
-from rich.table import Table
 
 from pannier_cli.console import visible
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.fitting_tables import FittingTable
 
 SHOWN_PROBLEMS: Final = 20
-_STYLE: Final = {"written": "green", "unknown": "bold red", "failed": "bold red", "invalid": "red"}
+_STYLE: Final = {
+    "written": "green",
+    "deleted": "green",
+    "unknown": "bold red",
+    "failed": "bold red",
+    "invalid": "red",
+}
 
 
-def verdict_table(results: Sequence[dict[str, Any]]) -> Table:
+def verdict_table(results: Sequence[dict[str, Any]]) -> FittingTable:
     """One line per row: what became of it and why."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("id", "verdict", "event time", "why"):
-        table.add_column(name, overflow="fold")
+    table = FittingTable("id", "verdict", "event time", "why", prose=("why",))
     for result in results:
         verdict = result["verdict"]
         styled = f"[{_STYLE.get(verdict, 'yellow')}]{verdict}[/]"

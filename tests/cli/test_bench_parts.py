@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from pannier_cli.bench import compare_workload, mixed_workload, preload, scrape, wrk
 from pannier_cli.bench.binaries import find_program
 from pannier_cli.bench.cpu import parse_stat, tree_seconds
-from pannier_cli.bench.figures import Latencies, Measured, medians, percentile, throughput_ratios
+from pannier_cli.bench.figures import Latencies, Measured, medians, percentile, ratios
 from pannier_cli.bench.hit_profile import FunctionKey, summarise
 from pannier_cli.bench.http_client import Connection
 from pannier_cli.bench.mixed import next_factor
@@ -66,7 +66,8 @@ def test_rounds_become_medians_and_ratios() -> None:
     """One slow round does not move the figure; ratios say how many times ours is theirs."""
     middle = medians([measured(90.0), measured(10.0), measured(100.0)])
     assert (middle.requests_per_second, middle.requests, middle.errors) == (90.0, 30, 3)
-    assert throughput_ratios({"pannier": measured(50), "feast": measured(2)}, "pannier") == {"feast": 25.0}
+    ratio = ratios({"pannier": measured(50), "feast": measured(2)}, "pannier")["feast"]
+    assert (ratio.requests_per_second, ratio.cpu_per_request) == (25.0, 1.0)
 
 
 def test_zipf_draws_ranks_as_the_law_says() -> None:

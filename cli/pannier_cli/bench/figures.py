@@ -59,13 +59,24 @@ def medians(rounds: Sequence[Measured]) -> Measured:
     )
 
 
-def throughput_ratios(measured: Mapping[str, Measured], of: str) -> dict[str, float]:
-    """How many times the requests per second of each other server ``of`` reaches."""
-    ours = measured[of].requests_per_second
+class Ratio(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times better one server does than another."""
+
+    requests_per_second: float
+    cpu_per_request: float
+    """The same in CPU time spent: it says more where something else kept the cores busy."""
+
+
+def ratios(measured: Mapping[str, Measured], of: str) -> dict[str, Ratio]:
+    """Compare ``of`` with each other server."""
+    ours = measured[of]
     return {
-        name: ours / other.requests_per_second
+        name: Ratio(
+            requests_per_second=ours.requests_per_second / other.requests_per_second,
+            cpu_per_request=other.cpu_us_per_request / ours.cpu_us_per_request,
+        )
         for name, other in measured.items()
-        if name != of and other.requests_per_second
+        if name != of
     }
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pannier_cli.bench.compare_workload import SCENARIOS
-from pannier_cli.bench.figures import Measured
+from pannier_cli.bench.figures import Measured, Ratio
 
 OURS: Final = "pannier"
 FLOORS: Final = {
@@ -44,14 +44,18 @@ def compare_table(results: Mapping[str, Mapping[str, Measured]]) -> Table:
     return table
 
 
-def ratio_table(ratios: Mapping[str, Mapping[str, float]]) -> Table:
+def ratio_table(ratios: Mapping[str, Mapping[str, Ratio]]) -> Table:
     """One line per comparison, with its floor."""
-    table = grid("request", "this sidecar against", ">ratio", ">floor", "")
+    table = grid("request", "this sidecar against", ">requests/s", ">floor", "", ">CPU per request")
     for scenario in SCENARIOS:
         for other, ratio in ratios[scenario.name].items():
             floor = FLOORS.get((scenario.name, other))
-            holds = "" if floor is None else "[green]holds[/]" if ratio >= floor else "[bold red]below[/]"
-            table.add_row(scenario.title, other, f"{ratio:.2f}x", f"{floor:g}x" if floor else "", holds)
+            throughput = ratio.requests_per_second
+            holds = "" if floor is None else "[green]holds[/]" if throughput >= floor else "[red]below[/]"
+            shown = f"{floor:g}x" if floor else ""
+            table.add_row(
+                scenario.title, other, f"{throughput:.2f}x", shown, holds, f"{ratio.cpu_per_request:.2f}x"
+            )
     return table
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from pannier_cli.bench import compare, hit_profile, machine, mixed, mixed_report, mixed_workload, report
 from pannier_cli.bench.binaries import HOW_TO_GET, find_feast_python
-from pannier_cli.bench.figures import throughput_ratios
+from pannier_cli.bench.figures import ratios as ratios_of
 from pannier_cli.console import console, error_console, print_json
 from pannier_cli.options import json_option
 
@@ -38,11 +38,11 @@ def bench(ctx: click.Context, rounds: int, seconds: int, *, no_feast: bool, as_j
     plan = compare.Plan(rounds, seconds, with_feast=not no_feast)
     with telling() as tell, scratch() as directory:
         results = compare.run(plan, directory, tell)
-    ratios = {name: throughput_ratios(measured, report.OURS) for name, measured in results.items()}
+    ratios = {name: ratios_of(measured, report.OURS) for name, measured in results.items()}
     facts = {"machine": machine.describe(), "configuration": compare.configuration(plan)}
     notes = [] if no_feast or find_feast_python() else [f"Feast is left out: {HOW_TO_GET['feast']}"]
     if as_json:
-        print_json({**facts, "notes": notes, "results": msgspec.to_builtins(results), "ratios": ratios})
+        print_json(msgspec.to_builtins({**facts, "notes": notes, "results": results, "ratios": ratios}))
         return
     _print_facts(facts)
     out = console()

@@ -29,5 +29,7 @@ def delete(group: str, row_id: str, *, endpoint: Endpoint, as_json: bool, **whic
     if as_json:
         print_json(result)
     else:
-        console().print(verdict_table([result]))
+        # the API's verdict says that the deletion is written; a person asked for a deletion
+        shown = "deleted" if result["verdict"] == "written" else result["verdict"]
+        console().print(verdict_table([{**result, "verdict": shown}]), crop=False)
     raise SystemExit(exit_code([result["verdict"]]))

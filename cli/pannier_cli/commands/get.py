@@ -87,7 +87,7 @@ def _known_features(names: list[str], served: dict[str, Any]) -> None:
 def _show(rows: list[dict[str, Any]], unit: str | None) -> None:
     out = console()
     if not any("records" in row for row in rows):
-        out.print(rows_of_records(rows))
+        out.print(rows_of_records(rows), crop=False)
         return
     for block in rows_of_timelines(rows, unit):
-        out.print(block)
+        out.print(block, crop=False)

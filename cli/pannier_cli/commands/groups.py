@@ -6,14 +6,15 @@ from typing import Any
 
 import click
 import msgspec
-from rich.table import Table
+from rich.markup import escape
 
 from pannier.catalog import CatalogGroup
 from pannier_cli.client import Endpoint, Sidecar
 from pannier_cli.console import console, print_json
+from pannier_cli.fitting_tables import FittingTable
 from pannier_cli.group_lookup import look_up
 from pannier_cli.options import complete_group, endpoint_options, json_option
-from pannier_cli.policy_tables import features_table, groups_table
+from pannier_cli.policy_tables import features_table, print_policies
 
 _COLUMNS = ("group", "kind", "entity", "features", "profile", "access", "namespace")
 
@@ -34,16 +35,14 @@ def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
         return
     out = console()
     if group is not None:
-        out.print(features_table(document["features"]))
+        out.print(features_table(document["features"]), crop=False)
         out.print()
-        out.print(groups_table([_as_catalog_group(document)]))
+        print_policies(out, [_as_catalog_group(document)])
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in _COLUMNS:
-        table.add_column(name, justify="right" if name == "features" else "left")
+    table = FittingTable(*_COLUMNS)
     for served in document["groups"]:
-        table.add_row(*(str(served[name]) for name in _COLUMNS))
-    out.print(table)
+        table.add_row(*(escape(str(served[name])) for name in _COLUMNS))
+    out.print(table, crop=False)
     out.print(f"[dim]{len(document['groups'])} groups, catalog revision {document['revision']}[/]")
 
 

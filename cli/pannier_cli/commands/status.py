@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
 from pannier_cli.client import Endpoint, Sidecar
 from pannier_cli.console import console, print_json
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.fitting_tables import block
 from pannier_cli.options import json_option
 from pannier_cli.row_tables import age
 
@@ -43,12 +44,8 @@ def status(admin: str, *, as_json: bool) -> None:
 
 def _show(document: dict[str, Any]) -> None:
     out = console()
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
-    for name, sentence in facts(document):
-        table.add_row(name, sentence)
-    out.print(table)
+    lines = block((name, Text.from_markup(sentence)) for name, sentence in facts(document))
+    out.print(*lines, sep="\n", crop=False)
     for note in document["degraded"]:
         told = f"{note['part']}: {note['message']} ({note['reason']})"
         out.print(f"[yellow]degraded[/] {escape(told)}")
@@ -67,7 +64,7 @@ def facts(document: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "l1",
-            f"{l1['entries']:,} entries, {l1['bytes'] / 2**20:,.1f} of {l1['limit_bytes'] / 2**20:,.0f} MiB",
+            f"{l1['entries']:,} entries, {size(l1['bytes'])} of {size(l1['limit_bytes'])}",
         ),
         ("l2", _tier(l2["url"], l2) if l2["enabled"] else "off"),
         ("l3", _tier(l3["store"], l3)),
@@ -75,6 +72,14 @@ def facts(document: dict[str, Any]) -> list[tuple[str, str]]:
     if backfill is not None:
         lines.append(("backfill", f"{backfill['queued']:,} queued, {backfill['unconfirmed']:,} unconfirmed"))
     return lines
+
+
+def size(count: int) -> str:
+    """Bytes with a unit that fits: ``310 B``, ``1.5 KiB``, ``256 MiB``."""
+    for exponent, unit in ((30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if count >= 1 << exponent:
+            return f"{round(count / (1 << exponent), 1):,g} {unit}"
+    return f"{count:,} B"
 
 
 def _tier(name: str, health: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from pannier_cli.excerpts import excerpt
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
 from pannier_cli.options import json_option
-from pannier_cli.policy_tables import groups_table
+from pannier_cli.policy_tables import print_policies
 from pannier_sidecar.manifests import LocatedProblem, Manifests
 from pannier_sidecar.specs import manifest_files, manifests_of, read_files
 
@@ -94,7 +94,7 @@ def document(found: Manifests, groups: Sequence[CatalogGroup]) -> dict[str, Any]
 
 def _show(found: Manifests, groups: Sequence[CatalogGroup], stdin: str) -> None:
     if groups:
-        console().print(groups_table(groups))
+        print_policies(console(), groups)
     complaints = error_console()
     for note in found.notes:
         complaints.print(f"[dim]{escape(note)}[/]")
