@@ -12,7 +12,7 @@ import msgspec
 from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY
 from pannier_sidecar.entry import timeline as timelines
 from pannier_sidecar.entry.record import Kind, Record
-from pannier_sidecar.entry.timeline import Timeline
+from pannier_sidecar.entry.timeline import Answer, Timeline
 from pannier_sidecar.packs import Meta, Pack, RecordPack, TimelinePack, valid_until
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import lookback_floor
@@ -51,23 +51,12 @@ def pack_record(plan: GroupPlan, row_id: str, record: Record, now_us: int) -> Re
 
 def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int) -> TimelinePack:
     """Render a timeline for L1: what the default question shows, and every other record beside it."""
-    answer = timelines.answer(
-        timeline,
-        limit=plan.query.default_limit,
-        low=lookback_floor(plan, now_us),
-        high=HIGHEST_SORT_KEY,
-        now_us=now_us,
-    )
+    answer = _default_answer(plan, timeline, now_us)
     shown = answer.sort_keys if answer else ()
     registers = timeline.registers
     others = sorted(registers.keys() - set(shown) - {FENCE_SORT_KEY}, reverse=True)
     rest = [key for key in others if registers[key].kind is Kind.FOUND]
-    front, back = Splice(), Splice()
-    if answer is not None and answer.exists:
-        _add_records(front, plan, timeline, shown, before=row_head(row_id, FOUND) + RECORDS)
-        front.add(b'],"more":true}' if answer.more else b"]}")
-    elif answer is not None:
-        front.add(missing_row(plan, row_id))
+    front, back = _row(plan, row_id, timeline, answer), Splice()
     _add_records(back, plan, timeline, rest, before=b"")
     return TimelinePack(
         row=front.done(),
@@ -79,10 +68,34 @@ def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int)
         loaded_at_us=timeline.loaded_at_us,
         event_time_us=registers[shown[0]].event_time_us if shown else 0,
         valid_until_us=valid_until(plan, answer),
-        newest_revision=max(
-            [timeline.as_of, timeline.trimmed_revision, *(r.revision for r in registers.values())]
-        ),
+        newest_revision=_newest_revision(timeline),
     )
+
+
+def _default_answer(plan: GroupPlan, timeline: Timeline, now_us: int) -> Answer | None:
+    return timelines.answer(
+        timeline,
+        limit=plan.query.default_limit,
+        low=lookback_floor(plan, now_us),
+        high=HIGHEST_SORT_KEY,
+        now_us=now_us,
+    )
+
+
+def _row(plan: GroupPlan, row_id: str, timeline: Timeline, answer: Answer | None) -> Splice:
+    """The row that answers the default question; nothing where that needs a load."""
+    splice = Splice()
+    if answer is not None and answer.exists:
+        _add_records(splice, plan, timeline, answer.sort_keys, before=row_head(row_id, FOUND) + RECORDS)
+        splice.add(b'],"more":true}' if answer.more else b"]}")
+    elif answer is not None:
+        splice.add(missing_row(plan, row_id))
+    return splice
+
+
+def _newest_revision(timeline: Timeline) -> int:
+    revisions = [register.revision for register in timeline.registers.values()]
+    return max([timeline.as_of, timeline.trimmed_revision, *revisions])
 
 
 def _add_records(

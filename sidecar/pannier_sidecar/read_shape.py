@@ -233,16 +233,8 @@ def _ranged(
         raise ValueRefused(
             "RangeNotAllowed", f"{plan.name!r} holds one record per id, so no range applies", path
         )
-    first = (
-        None
-        if since is None
-        else bound_in_unit(since, unit_us=plan.unit_us, now_us=now_us, round_up=True, path="since")
-    )
-    last = (
-        None
-        if until is None
-        else bound_in_unit(until, unit_us=plan.unit_us, now_us=now_us, round_up=False, path="until")
-    )
+    first = None if since is None else _bound(since, plan, now_us, "since")
+    last = None if until is None else _bound(until, plan, now_us, "until")
     if first is not None and last is not None and first > last:
         raise ValueRefused("ReversedRange", f"lies after until ({first} > {last})", "since")
     oldest = _oldest_tick(plan, now_us)
@@ -253,3 +245,7 @@ def _ranged(
     return ReadShape(
         plan=plan, features=shape.features, limit=shape.limit, low=low, high=high, is_ranged=True
     ), clamped
+
+
+def _bound(moment: Moment, plan: GroupPlan, now_us: int, path: str) -> int:
+    return bound_in_unit(moment, unit_us=plan.unit_us, now_us=now_us, round_up=path == "since", path=path)
