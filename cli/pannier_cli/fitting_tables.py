@@ -1,7 +1,7 @@
 """Tables that never cut or split a name: rows below each other where they fit, else a block for each row.
 
 A block is one ``name  value`` line per cell. What is longer than the terminal is left to it to wrap,
-so that it can still be copied whole; print with ``crop=False``.
+so that it can still be copied whole; print with ``soft_wrap=True``.
 """
 
 from __future__ import annotations

@@ -12,12 +12,11 @@ from pannier.catalog import CatalogGroup
 from pannier.policy import CachePolicy, TierPolicy
 from pannier_cli.console import visible
 from pannier_cli.fitting_tables import FittingTable
-from pannier_cli.row_tables import cell
 
 
 def print_policies(out: Console, groups: Sequence[CatalogGroup]) -> None:
     """Print the groups and what the figures mean."""
-    out.print(groups_table(groups), crop=False)
+    out.print(groups_table(groups), soft_wrap=True)
     out.print("[dim italic]local and remote: soft/hard/negative TTL in seconds[/]")
 
 
@@ -47,7 +46,7 @@ def features_table(features: Iterable[dict[str, Any]]) -> FittingTable:
             type_of(feature),
             feature.get("state", "Active"),
             str(feature.get("maxBytes", 8192)),
-            cell(feature["default"]) if "default" in feature else "",
+            escape(visible(feature.get("default", ""))),
             escape(visible(feature.get("description", ""))),
         )
     return table

@@ -151,7 +151,11 @@ def test_unset_and_delete_remove(sidecar: Addresses) -> None:
     row = json.loads(run(sidecar, "get", "user_profile", "d", "--json").stdout)["rows"][0]
     assert "city" not in row["features"]
     assert row["features"]["visits"] == 1
-    assert run(sidecar, "delete", "user_profile", "d").exit_code == ExitCode.OK
+    deleted = run(sidecar, "delete", "user_profile", "d")
+    assert deleted.exit_code == ExitCode.OK
+    assert "deleted" in deleted.stdout
+    again = run(sidecar, "delete", "user_profile", "d", "--json")
+    assert json.loads(again.stdout)["verdict"] == "written"
     assert run(sidecar, "get", "user_profile", "d").exit_code == ExitCode.MISSING
 
 

@@ -11,11 +11,13 @@ from rich.console import Console
 from pannier_cli import verdict_tables
 from pannier_cli.client import Endpoint, problem_sentence
 from pannier_cli.commands.get import exit_code, point_in_time, read_request
+from pannier_cli.commands.status import size
 from pannier_cli.excerpts import excerpt
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed, did_you_mean
+from pannier_cli.fitting_tables import FittingTable
 from pannier_cli.json_lines import MAX_BYTES, MAX_WRITES, batches, writes_of_lines
-from pannier_cli.row_tables import age, instant, rows_of_records, rows_of_timelines
+from pannier_cli.row_tables import age, cell, instant, rows_of_records, rows_of_timelines
 from pannier_cli.typed_text import typed_value
 
 
@@ -220,13 +222,95 @@ def test_timestamps_are_shown_as_instants_of_the_groups_unit() -> None:
     assert instant(1, None) == ""
 
 
-def printed(*blocks: object) -> str:
-    """Print on a wide console without colours."""
-    out = Console(width=200, color_system=None)
+def printed(*blocks: object, width: int = 200) -> str:
+    """Print without colours, by default on a wide console."""
+    out = Console(width=width, color_system=None)
     with out.capture() as capture:
         for block in blocks:
-            out.print(block)
+            out.print(block, soft_wrap=True)
     return capture.get()
+
+
+@pytest.mark.parametrize("width", [20, 61, 62, 80, 100, 120])
+def test_no_name_is_cut_or_split_whatever_the_width(width: int) -> None:
+    """A table that does not fit becomes a block per row; a column that is empty everywhere is left out."""
+    names = ["recent_user_clicked_fleaMarketArticles", "weather"]
+    table = FittingTable("group", "kind", "note", "empty", prose=("note",))
+    for name in names:
+        table.add_row(name, "timeline", "a sentence of many words that may be wrapped between them", "")
+    text = printed(table, width=width)
+    lines = text.splitlines()
+    assert all(name in text for name in names)
+    assert "empty" not in text
+    needed = len(names[0]) + len("timeline") + 28 + 2 * 2
+    if width >= needed:
+        assert lines[0].split() == ["group", "kind", "note"]
+        assert max(map(len, lines)) <= width
+    else:
+        assert [line.split()[:2] for line in lines[:2]] == [["group", names[0]], ["kind", "timeline"]]
+
+
+def test_a_table_keeps_its_form_up_to_the_last_column() -> None:
+    """It takes the width it needs, not a column more."""
+    table = FittingTable("a", "b")
+    table.add_row("1234", "5678")
+    assert printed(table, width=10).splitlines() == ["a     b   ", "1234  5678"]
+    assert printed(table, width=9).splitlines() == ["a  1234", "b  5678"]
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_ids_features_and_times_stay_whole_on_a_narrow_terminal(width: int) -> None:
+    """Rows of records and timelines are laid out below each other where they do not fit."""
+    row_id = "user:0123456789012345678901234567890123456789"
+    features = {"a_rather_long_name_of_a_feature": "x" * 60, "another_name_of_a_feature": 1}
+    rows: list[dict[str, Any]] = [{"id": row_id, "status": "found", "features": features}] * 2
+    timeline = [{"id": row_id, "status": "found", "records": [{"timestamp": 1, "features": features}]}]
+    text = printed(rows_of_records(rows), *rows_of_timelines(timeline, "Seconds"), width=width)
+    assert text.count(row_id) == 3
+    assert text.count("x" * 60) == 3
+    assert "1970-01-01T00:00:01Z" in text
+    assert all(name in text for name in features)
+
+
+def test_an_unknown_row_says_why() -> None:
+    """The reason and the message of the answer are shown, whatever the layout."""
+    found = {"id": "1", "status": "found", "features": {"a": 1}}
+    unknown = {"id": "2", "status": "unknown", "reason": "TierTimeout", "message": "l3 gave no answer"}
+    timeline = [{**unknown, "records": []}]
+    for text in (
+        printed(rows_of_records([unknown])),
+        printed(rows_of_records([found, unknown])),
+        printed(rows_of_records([found, unknown]), width=20),
+        printed(*rows_of_timelines(timeline, "Seconds")),
+    ):
+        assert "TierTimeout: l3 gave no answer" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "null"),
+        ("null", '"null"'),
+        ("", '""'),
+        ("-", '"-"'),
+        ('"null"', r'"\"null\""'),
+        ("3", "3"),
+        (3, "3"),
+        (["null", None], '["null",null]'),
+    ],
+)
+def test_null_is_told_from_the_text_null(value: object, shown: str) -> None:
+    """A string is quoted only where it would read as something else."""
+    assert printed(cell(value)).rstrip("\n") == shown
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1,023 B"), (1536, "1.5 KiB"), (256 * 2**20, "256 MiB"), (3 * 2**30, "3 GiB")],
+)
+def test_sizes_have_a_unit_that_fits(count: int, text: str) -> None:
+    """From bytes to GiB."""
+    assert size(count) == text
 
 
 def test_records_of_several_ids_share_one_table() -> None:

@@ -31,5 +31,5 @@ def delete(group: str, row_id: str, *, endpoint: Endpoint, as_json: bool, **whic
     else:
         # the API's verdict says that the deletion is written; a person asked for a deletion
         shown = "deleted" if result["verdict"] == "written" else result["verdict"]
-        console().print(verdict_table([{**result, "verdict": shown}]), crop=False)
+        console().print(verdict_table([{**result, "verdict": shown}]), soft_wrap=True)
     raise SystemExit(exit_code([result["verdict"]]))

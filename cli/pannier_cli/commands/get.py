@@ -87,7 +87,7 @@ def _known_features(names: list[str], served: dict[str, Any]) -> None:
 def _show(rows: list[dict[str, Any]], unit: str | None) -> None:
     out = console()
     if not any("records" in row for row in rows):
-        out.print(rows_of_records(rows), crop=False)
+        out.print(rows_of_records(rows), soft_wrap=True)
         return
     for block in rows_of_timelines(rows, unit):
-        out.print(block, crop=False)
+        out.print(block, soft_wrap=True)

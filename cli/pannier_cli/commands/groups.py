@@ -35,14 +35,14 @@ def groups(group: str | None, *, endpoint: Endpoint, as_json: bool) -> None:
         return
     out = console()
     if group is not None:
-        out.print(features_table(document["features"]), crop=False)
+        out.print(features_table(document["features"]), soft_wrap=True)
         out.print()
         print_policies(out, [_as_catalog_group(document)])
         return
     table = FittingTable(*_COLUMNS)
     for served in document["groups"]:
         table.add_row(*(escape(str(served[name])) for name in _COLUMNS))
-    out.print(table, crop=False)
+    out.print(table, soft_wrap=True)
     out.print(f"[dim]{len(document['groups'])} groups, catalog revision {document['revision']}[/]")
 
 

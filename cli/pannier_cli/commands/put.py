@@ -92,7 +92,7 @@ def _put_one(
     if as_json:
         print_json(result)
     else:
-        console().print(verdict_table([result]), crop=False)
+        console().print(verdict_table([result]), soft_wrap=True)
     raise SystemExit(exit_code([result["verdict"]]))
 
 
@@ -127,7 +127,7 @@ def _written(sidecar: Sidecar, writes: Iterable[list[dict[str, Any]]]) -> Iterat
 def _report(counts: Counter[str], troubles: list[dict[str, Any]]) -> None:
     out = console()
     if troubles:
-        out.print(verdict_table(troubles), crop=False)
+        out.print(verdict_table(troubles), soft_wrap=True)
     hidden = counts.total() - counts["written"] - len(troubles)
     if hidden:
         out.print(f"[dim]… and {hidden:,} more that were not written[/]")

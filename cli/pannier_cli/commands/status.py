@@ -45,7 +45,7 @@ def status(admin: str, *, as_json: bool) -> None:
 def _show(document: dict[str, Any]) -> None:
     out = console()
     lines = block((name, Text.from_markup(sentence)) for name, sentence in facts(document))
-    out.print(*lines, sep="\n", crop=False)
+    out.print(*lines, sep="\n", soft_wrap=True)
     for note in document["degraded"]:
         told = f"{note['part']}: {note['message']} ({note['reason']})"
         out.print(f"[yellow]degraded[/] {escape(told)}")
