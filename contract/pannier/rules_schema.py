@@ -25,8 +25,11 @@ def _duplicates(attribute: str) -> Callable[[tuple[FeatureSpec, ...]], Iterable[
     return culprits
 
 
-def _beyond_count(features: tuple[FeatureSpec, ...]) -> Iterable[str]:
-    return (f"[{i}].id" for i, feature in enumerate(features) if feature.id >= len(features))
+def _after_gap(features: tuple[FeatureSpec, ...]) -> Iterable[str]:
+    """The feature whose id should be the first that is not there."""
+    ids = sorted({feature.id for feature in features})
+    first = next((id_ for expected, id_ in enumerate(ids) if id_ != expected), None)
+    return (f"[{i}].id" for i, feature in enumerate(features) if feature.id == first)
 
 
 def _tie_breaker_exists(spec: Spec) -> bool:
@@ -56,7 +59,7 @@ FEATURE_RULES: Final = (
         message="feature ids must count from 0 without gaps; a new feature takes the next number",
         cel="self.all(f, f.id < size(self))",
         holds=lambda features: all(f.id < len(features) for f in features),
-        culprits=_beyond_count,
+        culprits=_after_gap,
     ),
     Rule(
         at="spec.features",

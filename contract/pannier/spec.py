@@ -122,8 +122,8 @@ class Spec(SpecModel):
     """What the team declares."""
 
     group_name: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=GROUP_NAME_PATTERN)]
-    """Name in the serving API and prefix of every stored key, <groupName>#<id>. Unique in a namespace.
-    Immutable."""
+    """Name in the serving API and prefix of every stored key, <groupName>#<id>. Unique among all
+    groups that one sidecar serves, whatever their namespace. Immutable."""
     description: Annotated[str, StringConstraints(max_length=1024)] = ""
     """For people; shown by the catalogue of features."""
     management_policy: Literal["Full", "Observe", "Paused"] = "Full"
@@ -152,7 +152,8 @@ class Spec(SpecModel):
     """What becomes of the rows with the resource. Retain = they stay; Delete = the dedicated table goes;
     Expire = rows of a shared table end by retention."""
     on_demand: OnDemandSpec | None = None
-    """The feature server that computes the group; goes with storage.mode None."""
+    """The feature server that computes the group; goes with storage.mode None. Sidecars do not call feature
+    servers yet: they answer every row of such a group as unknown, with reason OnDemandNotServed."""
     consumers: (
         Annotated[
             tuple[ConsumerSpec, ...],

@@ -15,6 +15,8 @@ from pannier.spec_base import PATTERN_MEANING
 
 Location = Sequence[str | int]
 _SHOWN_CHARACTERS = 60
+_UNITS: Final = ("bytes", "milliseconds", "seconds")
+"""What the name of a field with a number ends in: its unit."""
 
 
 def dotted(location: Location) -> str:
@@ -68,10 +70,13 @@ def _unknown_field(error: ErrorDetails, root: type[BaseModel]) -> str:
 
 
 def _choice(error: ErrorDetails, _: type[BaseModel]) -> str:
-    choices = error.get("ctx", {})["expected"]
-    near = nearest(str(error["input"]), choices.replace("'", "").replace(" or ", ", ").split(", "))
+    text = error.get("ctx", {})["expected"].replace("'", "")
+    choices = text.replace(" or ", ", ").split(", ")
+    if len(choices) == 1:
+        return f"is {_shown(error['input'])}; it must be {text}"
+    near = nearest(str(error["input"]), choices)
     hint = f"; did you mean {near}?" if near else ""
-    return f"{_shown(error['input'])} is not one of {choices.replace(chr(39), '')}{hint}"
+    return f"{_shown(error['input'])} is not one of {text}{hint}"
 
 
 def _pattern(error: ErrorDetails, _: type[BaseModel]) -> str:
@@ -100,6 +105,21 @@ def _type(wanted: str) -> Callable[[ErrorDetails, type[BaseModel]], str]:
     return say
 
 
+def _text(error: ErrorDetails, _: type[BaseModel]) -> str:
+    value = error["input"]
+    what = f"{_shown(value)} is {_kind(value)}"
+    if isinstance(value, bool):  # what was written is gone: YAML reads on, off, yes and no as well
+        what = f"is a truth value, as YAML reads true, false, on, off, yes and no ({_shown(value)})"
+    hint = "; quote it" if isinstance(value, bool | int | float) else ""
+    return f"{what}; it takes text{hint}"
+
+
+def _whole_number(error: ErrorDetails, _: type[BaseModel]) -> str:
+    value, name = error["input"], str(error["loc"][-1])
+    unit = next((f" of {unit}" for unit in _UNITS if name.casefold().endswith(unit)), "")
+    return f"{_shown(value)} is {_kind(value)}; it takes a whole number{unit}"
+
+
 def _missing(_: ErrorDetails, __: type[BaseModel]) -> str:
     return "is required"
 
@@ -119,9 +139,9 @@ _SENTENCES: Final[Mapping[str, tuple[str, Callable[[ErrorDetails, type[BaseModel
     "too_long": ("InvalidLength", _length("at most", "max_length", "entries")),
     "greater_than_equal": ("OutOfBounds", _bound("takes at least", "ge")),
     "less_than_equal": ("OutOfBounds", _bound("takes at most", "le")),
-    "string_type": ("InvalidType", _type("text")),
+    "string_type": ("InvalidType", _text),
     "string_unicode": ("InvalidType", _type("Unicode text")),
-    "int_type": ("InvalidType", _type("a whole number")),
+    "int_type": ("InvalidType", _whole_number),
     "model_type": ("InvalidType", _type("an object")),
     "model_attributes_type": ("InvalidType", _type("an object")),
     "dict_type": ("InvalidType", _type("an object")),

@@ -40,6 +40,41 @@ spec:
   cache: {profile: Hot, local: {hardTTLSeconds: 20}}
   storage: {mode: Dedicated}
 ```
+
+Without a `sortKey` a group is a record: one row per id. How values of each type are written and read as JSON
+is told under [Values](http-api.md#values).
+
+```yaml
+apiVersion: pannier.dev/v1alpha1
+kind: FeatureGroup
+metadata: {name: article-profile, namespace: reco}
+spec:
+  groupName: article_profile
+  key: {entity: article}
+  features:
+  - {id: 0, name: title, type: String}
+  - {id: 1, name: clicks_by_region, type: Map, elementType: Int64}  # {"seoul": 12, "jeju": 3}
+  - {id: 2, name: embedding, type: Vector, dimensions: 128}  # [0.25, -1.5, ...], 128 numbers
+  - {id: 3, name: tags, type: Set, elementType: String, default: []}
+  - {id: 4, name: raw, type: Json, maxBytes: 65536}  # anything, however deep
+  storage: {mode: Shared, tableName: features-online}
+```
+
+A timeline keeps one record per id and instant, and the last one written wins. Where several may share an
+instant, a `tieBreaker` names the feature that tells them apart; every write has to bring it.
+
+```yaml
+apiVersion: pannier.dev/v1alpha1
+kind: FeatureGroup
+metadata: {name: recent-orders, namespace: shop}
+spec:
+  groupName: recent_orders
+  key: {entity: user, sortKey: {type: Timestamp, unit: Seconds, tieBreaker: order_id}}
+  features:
+  - {id: 0, name: order_id, type: String, maxBytes: 64}
+  - {id: 1, name: amount, type: Float64}
+  storage: {mode: Dedicated}
+```
 """
 _PROFILES: Final = """\
 ## Cache profiles

@@ -28,8 +28,8 @@ def _problem(changes: dict[str, Any]) -> Problem:
         ({"features[0].type": "Strin"}, "spec.features[0].type", "InvalidChoice", "did you mean String?"),
         ({"features[1].type": "int64"}, "spec.features[1].type", "InvalidChoice", "did you mean Int64?"),
         ({"cache": {"profile": "Lukewarm"}}, "spec.cache.profile", "InvalidChoice", "did you mean Warm?"),
-        ({"/kind": "FeatureGrop"}, "kind", "InvalidChoice", "did you mean FeatureGroup?"),
-        ({"/apiVersion": "pannier.dev/v1"}, "apiVersion", "InvalidChoice", "pannier.dev/v1alpha1"),
+        ({"/kind": "FeatureGrop"}, "kind", "InvalidChoice", "it must be FeatureGroup"),
+        ({"/apiVersion": "pannier.dev/v1"}, "apiVersion", "InvalidChoice", "must be pannier.dev/v1alpha1"),
         ({"grupName": "x"}, "spec.grupName", "UnknownField", "did you mean groupName?"),
         ({"group_name": "x"}, "spec.group_name", "UnknownField", "did you mean groupName?"),
         (
@@ -45,7 +45,17 @@ def _problem(changes: dict[str, Any]) -> Problem:
         ({"groupName": ""}, "spec.groupName", "InvalidText", "at least 1"),
         ({"groupName": "g" * 129}, "spec.groupName", "InvalidText", "takes at most 128"),
         ({"groupName": ABSENT}, "spec.groupName", "MissingField", "is required"),
-        ({"groupName": 7}, "spec.groupName", "InvalidType", "7 is a number; it takes text"),
+        ({"groupName": 7}, "spec.groupName", "InvalidType", "7 is a number; it takes text; quote it"),
+        ({"features[0].name": True}, "spec.features[0].name", "InvalidType", "on, off, yes and no (True)"),
+        ({"features[0].name": True}, "spec.features[0].name", "InvalidType", "it takes text; quote it"),
+        ({"features[0].name": []}, "spec.features[0].name", "InvalidType", "is a list; it takes text"),
+        (
+            {"cache": {"local": {"maxBytes": "32MiB"}}},
+            "spec.cache.local.maxBytes",
+            "InvalidType",
+            "'32MiB' is text; it takes a whole number of bytes",
+        ),
+        ({"retention": {"seconds": "7d"}}, "spec.retention.seconds", "InvalidType", "number of seconds"),
         ({"groupName": None}, "spec.groupName", "InvalidType", "leave the field out"),
         ({"features": []}, "spec.features", "InvalidLength", "at least 1"),
         ({"features": {"a": "b"}}, "spec.features", "InvalidType", "is an object; it takes a list"),
@@ -65,6 +75,21 @@ def test_a_structural_fault_is_named(changes: dict[str, Any], path: str, reason:
     problem = _problem(changes)
     assert (problem.path, problem.reason) == (path, reason)
     assert words in problem.message
+
+
+@pytest.mark.parametrize(
+    ("ids", "path"),
+    [
+        ([0, 1, 2, 4, 5], "spec.features[3].id"),
+        ([5, 4, 0, 1, 2], "spec.features[1].id"),
+        ([1, 2], "spec.features[0].id"),
+    ],
+)
+def test_a_gap_is_shown_at_the_first_id_after_it(ids: list[int], path: str) -> None:
+    """One gap is one problem, wherever in the list the feature stands."""
+    features = [{"id": i, "name": f"f{i}", "type": "Bool"} for i in ids]
+    problem = _problem({"features": features})
+    assert (problem.path, problem.reason) == (path, "FeatureIdGap")
 
 
 @pytest.mark.parametrize(
