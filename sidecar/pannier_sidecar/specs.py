@@ -58,10 +58,14 @@ def read_files(
     files: Iterable[Path], *, namespace: str = DEFAULT_NAMESPACE, beside: Manifests | None = None
 ) -> Manifests:
     """Read the manifests of some files, problems between them included; ``beside`` came from elsewhere."""
-    found = beside or Manifests()
+    found, files = beside or Manifests(), list(files)
     for file in files:
         found += _read_file(file, namespace)
-    return found + Manifests(problems=tuple(_duplicates(found.groups)))
+    # what came from elsewhere first, then files as they were given, and each from top to bottom
+    rank = {str(file): number for number, file in enumerate(files)}
+    problems = (*found.problems, *_duplicates(found.groups))
+    ordered = sorted(problems, key=lambda problem: (rank.get(problem.file, -1), problem.line))
+    return Manifests(found.groups, tuple(ordered), found.notes)
 
 
 def _read_file(file: Path, namespace: str) -> Manifests:

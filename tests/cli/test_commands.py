@@ -146,9 +146,44 @@ def test_validate_speaks_json(tmp_path: Path) -> None:
     assert json.loads(good.stdout)["groups"][0]["policy"]["local"]["hardTTLSeconds"] > 0
 
 
+def test_validate_complains_from_top_to_bottom(tmp_path: Path) -> None:
+    """Problems come in the order of their lines, those between groups among them."""
+    bad = GOOD.replace("Float64", "Flot64").replace("groupName: user_activity", "groupname: x")
+    (tmp_path / "a.yaml").write_text(f"{GOOD}---\n{GOOD}---\n{bad}")
+    document = json.loads(pannier_run("validate", str(tmp_path), "--json").stdout)
+    lines = [problem["line"] for problem in document["problems"]]
+    assert lines == sorted(lines)
+    assert len(lines) == 5
+
+
+def test_validate_notes_what_is_not_served_yet() -> None:
+    """A group that is computed on demand is sound, and its reader is told what a sidecar answers."""
+    group = GOOD.replace("{mode: Dedicated}", "{mode: None}") + "  onDemand: {service: {name: a, port: 80}}\n"
+    shown = pannier_run("validate", "-", stdin=group)
+    assert shown.exit_code == ExitCode.OK, shown.output
+    assert "note: <stdin>:6: user_activity is computed on demand" in shown.stderr
+    assert (
+        "OnDemandNotServed"
+        in json.loads(pannier_run("validate", "-", "--json", stdin=group).stdout)["notes"][0]
+    )
+
+
+def test_validate_says_where_it_found_nothing(tmp_path: Path) -> None:
+    """The directory and the endings of names that it looked for, or the file."""
+    (tmp_path / "a.txt").write_text(GOOD)
+    (tmp_path / "empty.yaml").write_text("")
+    found = pannier_run("validate", str(tmp_path), str(tmp_path / "empty.yaml"))
+    assert found.exit_code == ExitCode.REFUSED
+    assert f"the .json, .yaml, .yml files of {tmp_path}, {tmp_path}/empty.yaml" in found.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "no FeatureGroup found"), ("a: [", "is not YAML"), ("kind: Service\napiVersion: v1\n", "Service")],
+    [
+        ("", "no FeatureGroup found in standard input"),
+        ("a: [", "is not YAML"),
+        ("kind: Service\napiVersion: v1\n", "Service"),
+    ],
 )
 def test_validate_refuses_what_holds_no_group(text: str, says: str) -> None:
     """Nothing to validate is no success."""

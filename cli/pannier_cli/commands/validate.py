@@ -21,7 +21,7 @@ from pannier_cli.failures import CommandFailed
 from pannier_cli.options import json_option
 from pannier_cli.policy_tables import print_policies
 from pannier_sidecar.manifests import LocatedProblem, Manifests
-from pannier_sidecar.specs import manifest_files, manifests_of, read_files
+from pannier_sidecar.specs import SUFFIXES, manifest_files, manifests_of, read_files
 
 STDIN = "<stdin>"
 
@@ -53,7 +53,7 @@ def validate(paths: tuple[Path, ...], *, namespace: str, as_json: bool) -> None:
     if as_json:
         print_json(document(found, groups))
     else:
-        _show(found, groups, stdin.decode("utf-8-sig", "replace"))
+        _show(found, groups, paths, stdin.decode("utf-8-sig", "replace"))
     raise SystemExit(ExitCode.REFUSED if found.problems or not groups else ExitCode.OK)
 
 
@@ -88,23 +88,44 @@ def document(found: Manifests, groups: Sequence[CatalogGroup]) -> dict[str, Any]
             }
             for problem in found.problems
         ],
-        "notes": list(found.notes),
+        "notes": notes(found),
     }
 
 
-def _show(found: Manifests, groups: Sequence[CatalogGroup], stdin: str) -> None:
+def notes(found: Manifests) -> list[str]:
+    """What is no fault, and may surprise: documents of other kinds, groups that are not served yet."""
+    return [
+        *found.notes,
+        *(
+            f"{manifest.file}:{manifest.name_line}: {manifest.group.spec.group_name} is computed on demand, "
+            "which sidecars do not do yet: its rows are answered unknown (OnDemandNotServed)"
+            for manifest in found.groups
+            if manifest.group.spec.on_demand is not None
+        ),
+    ]
+
+
+def _show(found: Manifests, groups: Sequence[CatalogGroup], paths: Sequence[Path], stdin: str) -> None:
     if groups:
         print_policies(console(), groups)
     complaints = error_console()
-    for note in found.notes:
-        complaints.print(f"[dim]{escape(note)}[/]")
+    for note in notes(found):
+        complaints.print(f"[dim]note: {escape(visible(note))}[/]", soft_wrap=True)
     for problem in found.problems:
         _complain(complaints, problem, stdin)
     if found.problems:
         count = len(found.problems)
         complaints.print(f"[bold red]{count} problem{'' if count == 1 else 's'}[/]")
     elif not groups:
-        complaints.print("[bold red]no FeatureGroup found[/]")
+        places = ", ".join(_searched(path) for path in paths)
+        complaints.print(f"[bold red]no FeatureGroup found[/] in {escape(places)}", soft_wrap=True)
+
+
+def _searched(path: Path) -> str:
+    """Where was looked, in words."""
+    if path == Path("-"):
+        return "standard input"
+    return f"the {', '.join(sorted(SUFFIXES))} files of {path}" if path.is_dir() else str(path)
 
 
 def _complain(out: Console, problem: LocatedProblem, stdin: str) -> None:
