@@ -12,7 +12,7 @@ from typing import Any
 SECOND = 1_000_000
 MAX_LIMIT = 6
 DEFAULT_LIMIT = 3
-RETENTION_SECONDS = 100
+RETENTION_SECONDS = 900
 
 Record = tuple[int, str]
 """Timestamp and tie-breaker."""

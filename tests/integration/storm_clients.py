@@ -161,7 +161,7 @@ class Clients:
                 await (self._change_timeline if history.is_timeline else self._change_record)(
                     history, through
                 )
-            await asyncio.sleep(self.dice.choice([0, 0, 0.001, 0.004]))
+            await asyncio.sleep(self.dice.choice([0, 0.001, 0.004, 0.02]))
 
     async def _change_record(self, history: History, core: Core) -> None:
         self.written += 1
@@ -208,7 +208,7 @@ class Clients:
         self, history: History, core: Core, content: dict[Any, int], corrected: tuple[int, str] | None
     ) -> None:
         now = core.clock.now_us() // SECOND
-        tick, tie = corrected or (now - self.dice.randrange(40), self.dice.choice("ab"))
+        tick, tie = corrected or ((now - self.dice.randrange(60)) // 30 * 30, self.dice.choice("ab"))
         if tick * SECOND > history.fence_us:  # else stored at most under the fence, where nobody sees it
             content[tick, tie] = self.written
         item: dict[str, Any] = {"timestamp": tick, "features": {"item": tie, "count": self.written}}

@@ -58,7 +58,7 @@ class Weather:
     async def go_on(self) -> None:
         """One thing after the other, until the clients are done."""
         bad = (self._restart_redis, self._hang_redis, self._empty_redis, self._fail_l3)
-        other = (self._evict, self._evict, self._swap_catalog, self._wait_long, self._wait_long)
+        other = (self._evict, self._evict, self._swap_catalog, *[self._wait_long] * 6)
         while not self._clients.is_over:
             for _ in range(self._dice.randrange(4)):
                 await asyncio.sleep(0.005)
@@ -112,7 +112,7 @@ class Weather:
         await self._core.loader.settled()
         assert self._core.writer is not None
         await self._core.writer.drain(0.1)
-        self._clients.pass_time(self._dice.choice([15, 30, 61, 90]))
+        self._clients.pass_time(self._dice.choice([5, 9, 30, 61, 90]))
         self._clients.go_on()
 
 
