@@ -28,6 +28,8 @@ from pannier_sidecar.tiers.dynamodb_parser import session_with_attribute_parser
 TIER: Final = "l3"
 _BACKOFF_SECONDS: Final = 0.02
 _BACKOFF_MAX_SECONDS: Final = 1.0
+_WRITE_SECONDS: Final = 0.1
+"""Room that another attempt to write must have: cut off, it would only make a refused write doubtful."""
 _THROTTLED: Final = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -140,7 +142,8 @@ class DynamoDBClient:
                 if cause is None or not isinstance(error, TimeoutError):
                     cause = fault  # a retry that the budget cut says less than what made it necessary
                 taken = asyncio.get_running_loop().time() - began
-                if not fault.retry or not await self.back_off(attempt, deadline, 2 * taken):
+                room = max(2 * taken, _WRITE_SECONDS if operation in _WRITES else 0.0)
+                if not fault.retry or not await self.back_off(attempt, deadline, room):
                     message = f"{operation} on {_tables(arguments)}: {cause.message}"
                     raise CallFailed(cause.error(TIER, message), maybe_done=maybe_done) from error
         raise AssertionError("counting never ends")
@@ -202,6 +205,7 @@ class _NotDynamoDB(Exception):
 
 
 _FAILURES: Final = (boto.BotoCoreError, boto.ClientError, aiohttp.ClientError, TimeoutError, _NotDynamoDB)
+_WRITES: Final = frozenset({"update_item", "delete_item"})
 _MEMBER: Final = {"batch_get_item": "Responses", "query": "Items", "update_item": "Attributes"}
 """What a sound answer always holds; the parser makes a body that is no JSON into one without it."""
 
