@@ -88,7 +88,10 @@ def exact_in_unit(value: int | str, *, unit_us: int, path: str = "") -> int:
     integer = _integer(value, unit_us, path)
     if integer is not None:
         return integer
-    epoch_us, exact = parse_rfc3339(str(value), path)
+    try:
+        epoch_us, exact = parse_rfc3339(str(value), path)
+    except ValueRefused as refusal:
+        raise _refused(f"{refusal.message}; or an integer in {_UNIT_NAME[unit_us]}", path) from refusal
     ticks, rest = divmod(epoch_us, unit_us)
     if rest or not exact:
         raise _refused(

@@ -21,6 +21,7 @@ from pannier.errors import KeyRefused
 from pannier_sidecar.api.bodies import no_such_group
 from pannier_sidecar.api.intake import check_writable, record_sort_key, tombstone_put
 from pannier_sidecar.api.problems import RequestRefused
+from pannier_sidecar.api.write_times import unit_hint
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.erasures import Erasures
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
@@ -237,6 +238,7 @@ def _result(put: Put, outcome: PutOutcome) -> WriteResult:
     plan = put.plan
     stamp_us = outcome.event_time_us if outcome.event_time_us is not None else put.event_time_us
     timestamp = keys.parse_sort_key(put.sort_key, plan.width)[0] if plan.is_timeline else None
+    hint = "" if timestamp is None or put.tombstone else unit_hint(plan, timestamp)
     return WriteResult(
         group=plan.name,
         id=put.id,
@@ -246,7 +248,7 @@ def _result(put: Put, outcome: PutOutcome) -> WriteResult:
         ignored_features=tuple(plan.by_id[i].name for i in sorted(outcome.ignored) if i in plan.by_id),
         replaced=outcome.replaced,
         reason=outcome.reason,
-        message=outcome.message,
+        message="; ".join(filter(None, (outcome.message, hint))),
     )
 
 

@@ -269,6 +269,14 @@ def test_an_invalid_value_is_shown_with_its_field(sidecar: Addresses) -> None:
     assert "features.visits" in result.stdout
 
 
+def test_a_relative_time_of_a_write_is_refused_with_what_is_taken(sidecar: Addresses) -> None:
+    """A write can be repeated as it was given, so its time is one instant, not an age."""
+    for command in ("put recent_clicks 1 article_id=a", "delete recent_clicks 1"):
+        result = run(sidecar, *command.split(), "--timestamp", "-1h")
+        assert result.exit_code == ExitCode.REFUSED
+        assert "or an integer in seconds" in " ".join(result.output.split())
+
+
 def test_groups_and_status_show_what_runs(sidecar: Addresses) -> None:
     """The list of groups, one group in full, and the state of the sidecar, for people and for programs."""
     listed = run(sidecar, "groups")

@@ -56,6 +56,16 @@ async def test_features_ignored_as_older_are_named(tmp_path: Path) -> None:
         assert (await core.row("clicks", "a"))["features"] == {"item": "new", "count": 1}
 
 
+async def test_a_written_record_in_a_likely_wrong_unit_is_asked_about(tmp_path: Path) -> None:
+    """Without retention nothing refuses it: it is stored as asked, and the answer asks."""
+    async with serving(tmp_path, a_group("visits", timeline=True, unit="Milliseconds", **NO_L2)) as core:
+        slip = await core.write("visits", "a", timestamp=1_700_000_000, features={"item": "x"})
+        sound = await core.write("visits", "a", timestamp=1_700_000_000_000, features={"item": "x"})
+        assert (slip.verdict, sound.verdict) == ("written", "written")
+        assert slip.message == "1970-01-20 in Milliseconds; did you send Seconds?"
+        assert not sound.message
+
+
 async def test_a_write_is_read_back_from_l1_at_once(tmp_path: Path) -> None:
     """WriteThrough puts the state that L3 returned into own L1, whole, also after a partial write."""
     async with serving(tmp_path, a_group(**NO_L2)) as core:

@@ -11,7 +11,8 @@ from tests.builders import a_catalog, a_group
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_batch import take_in
 from pannier_sidecar.api.write_requests import RowBody, row_decoder
-from pannier_sidecar.plan import ReadPlan
+from pannier_sidecar.api.write_times import unit_hint
+from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.row import Put
 from pannier_sidecar.write_path import WriteResult
 
@@ -20,6 +21,7 @@ PLAN = ReadPlan(
     a_catalog(
         a_group(),
         a_group("visits", timeline=True, retention=3600, retention_basis="EventTime"),
+        a_group("visits_ms", timeline=True, unit="Milliseconds", retention=3600, retention_basis="EventTime"),
     )
 )
 SOUND = {"group": "clicks", "id": "1", "features": {"item": "a"}}
@@ -53,6 +55,36 @@ def test_one_bad_write_does_not_refuse_its_neighbours(write: Any, reason: str, p
     assert isinstance(after, Put)
     assert isinstance(bad, WriteResult)
     assert (bad.verdict, bad.reason, bad.path) == ("invalid", reason, path)
+
+
+@pytest.mark.parametrize(
+    ("unit", "ticks", "hint"),
+    [
+        ("Milliseconds", 1_700_000_000, "1970-01-20 in Milliseconds; did you send Seconds?"),
+        ("Microseconds", 1_700_000_000, "1970-01-01 in Microseconds; did you send Seconds?"),
+        ("Microseconds", 1_700_000_000_000, "1970-01-20 in Microseconds; did you send Milliseconds?"),
+        ("Milliseconds", 1_700_000_000_000, ""),
+        ("Seconds", 987_654_321, ""),
+        ("Seconds", 5_000_000_000, ""),
+        ("Seconds", 0, ""),
+        ("Milliseconds", 86_400, ""),
+    ],
+)
+def test_a_likely_slip_of_units_is_asked_about(unit: Any, ticks: int, hint: str) -> None:
+    """Only where the group's unit makes an unlikely time and another a likely one."""
+    plan = GroupPlan(a_group(timeline=True, unit=unit))
+    assert unit_hint(plan, ticks) == hint
+
+
+def test_an_expired_write_in_another_unit_asks_about_it() -> None:
+    """A record that retention refuses because of its unit says so; one that is merely old does not."""
+    (slip,) = taken({"group": "visits_ms", "id": "1", "timestamp": 1_700_000_000, "features": {"item": "a"}})
+    (old,) = taken({"group": "visits", "id": "1", "timestamp": 1_600_000_000, "features": {"item": "a"}})
+    assert isinstance(slip, WriteResult)
+    assert isinstance(old, WriteResult)
+    assert slip.verdict == old.verdict == "ignored_expired"
+    assert slip.message.endswith("; 1970-01-20 in Milliseconds; did you send Seconds?")
+    assert "did you" not in old.message
 
 
 def test_an_invalid_write_is_answered_under_its_address() -> None:

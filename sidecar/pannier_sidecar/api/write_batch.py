@@ -15,6 +15,7 @@ from pannier_sidecar.api import bodies
 from pannier_sidecar.api.intake import intake
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_requests import MAX_WRITES, WriteItem, item_decoder, request_decoder
+from pannier_sidecar.api.write_times import unit_hint
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.row import Put, PutOutcome
 from pannier_sidecar.write_path import WriteResult
@@ -103,12 +104,14 @@ def _text(raw: msgspec.Raw) -> str:
 def _result(plan: GroupPlan, write: WriteItem, outcome: PutOutcome) -> WriteResult:
     """The answer to a write that L3 never hears of."""
     stamp = outcome.event_time_us
+    timestamp = stamp // plan.unit_us if plan.is_timeline and stamp is not None else None
+    hint = "" if timestamp is None else unit_hint(plan, timestamp)
     return WriteResult(
         group=plan.name,
         id=write.id,
         verdict=outcome.verdict,
-        timestamp=stamp // plan.unit_us if plan.is_timeline and stamp is not None else None,
+        timestamp=timestamp,
         event_time=None if stamp is None else times.format_rfc3339(stamp),
         reason=outcome.reason,
-        message=outcome.message,
+        message="; ".join(filter(None, (outcome.message, hint))),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pannier import times
+from pannier.keys import UNIT_MICROSECONDS
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_requests import WriteItem
 from pannier_sidecar.plan import GroupPlan
@@ -12,6 +13,9 @@ from pannier_sidecar.plan import GroupPlan
 MAX_AHEAD_US: Final = 5_000_000
 """How far an event time may run ahead of this sidecar's clock."""
 SECOND_US: Final = 1_000_000
+_US_OF_1980: Final = 315_532_800_000_000
+_US_OF_1990: Final = 631_152_000_000_000
+_US_OF_2100: Final = 4_102_444_800_000_000
 
 
 def timeline_time(plan: GroupPlan, write: WriteItem, path: str) -> tuple[int, int]:
@@ -34,6 +38,20 @@ def timeline_time(plan: GroupPlan, write: WriteItem, path: str) -> tuple[int, in
                 "UnexpectedEventTime", "a timeline record's event time is its timestamp; leave it out", where
             )
     return ticks, event_time_us
+
+
+def unit_hint(plan: GroupPlan, ticks: int) -> str:
+    """Ask about the unit of an unlikely timestamp that another unit would make a likely one, else nothing.
+
+    Only a hint: records of 1970 are rare, and allowed.
+    """
+    sort_key, epoch_us = plan.group.key.sort_key, ticks * plan.unit_us
+    if sort_key is None or _US_OF_1980 <= epoch_us < _US_OF_2100:
+        return ""
+    for unit, unit_us in UNIT_MICROSECONDS.items():
+        if _US_OF_1990 <= ticks * unit_us < _US_OF_2100:
+            return f"{times.format_rfc3339(epoch_us)[:10]} in {sort_key.unit}; did you send {unit}?"
+    return ""
 
 
 def record_time(write: WriteItem, now_us: int, path: str) -> int | None:
