@@ -219,6 +219,12 @@ class L2Writer:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        if left := len(self._unconfirmed.waiting):
+            log.warning(
+                "stopped with writes of %d ids that Redis never confirmed; it may hold older values of them "
+                "until their hard TTL",
+                left,
+            )
 
     def __repr__(self) -> str:
         usage = self.usage()

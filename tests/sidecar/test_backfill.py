@@ -266,6 +266,24 @@ async def test_leaving_flushes_what_is_left() -> None:
     assert "stopped" in repr(writer)
 
 
+@pytest.mark.parametrize("fails", [True, False])
+async def test_leaving_with_unconfirmed_writes_is_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """One warning with their number where Redis never took them; not a word where it did."""
+    monkeypatch.setattr("pannier_sidecar.backfill._LAST_FLUSH_SECONDS", 0.01)
+    shelf = Shelf()
+    shelf.fails = fails
+    async with a_writer(shelf) as writer:
+        writer.confirm(user(1), a_record())
+        writer.confirm(user(2), a_record())
+        writer.backfill(user(3), a_record())
+        await writer.drain(0.01)
+    warnings = [entry.getMessage() for entry in caplog.records]
+    assert len(warnings) == fails
+    assert all("writes of 2 ids that Redis never confirmed" in warning for warning in warnings)
+
+
 async def test_markers_and_tombstones_are_writes_like_any_other() -> None:
     """A marker over an older value tells the reader to load."""
     shelf = Shelf()
