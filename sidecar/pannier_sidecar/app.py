@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import secrets
 import signal
@@ -275,13 +276,16 @@ async def _serve_until_signal(settings: Settings) -> None:
 
 def _announce(sidecar: Sidecar) -> None:
     """Say where it listens: in the log for machines, on stdout for whoever started it (ports may be 0)."""
+    redis = {"redis": str(sidecar.settings.redis_url)} if sidecar.settings.redis_url else {}
     _log.info(
         "serving",
         version=VERSION,
         data=sidecar.data.urls,
         admin=sidecar.admin.urls,
         store=sidecar.settings.store,
-        redis=str(sidecar.settings.redis_url) if sidecar.settings.redis_url else None,
+        **redis,
     )
+    if sys.stdout.isatty() and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
+        return  # both lines would stand below each other on the same terminal
     sys.stdout.write(f"serving data={','.join(sidecar.data.urls)} admin={','.join(sidecar.admin.urls)}\n")
     sys.stdout.flush()

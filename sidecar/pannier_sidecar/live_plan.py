@@ -30,14 +30,11 @@ class LivePlan:
         before, self.current = self.current, plan
         self._metrics.catalog_revision = plan.revision
         self._metrics.catalog_groups = len(plan.groups)
-        old = before.groups.keys() if before is not None else set()
-        _log.info(
-            "catalog_adopted",
-            revision=plan.revision,
-            groups=len(plan.groups),
-            added=sorted(plan.groups.keys() - old) if before is not None else None,
-            removed=sorted(old - plan.groups.keys()) if before is not None else None,
-        )
+        changes = {}
+        if before is not None:
+            old, new = before.groups.keys(), plan.groups.keys()
+            changes = {"added": sorted(new - old), "removed": sorted(old - new)}
+        _log.info("catalog_adopted", revision=plan.revision, groups=len(plan.groups), **changes)
 
     def __repr__(self) -> str:
         return f"<LivePlan {self.current!r}>"

@@ -110,6 +110,28 @@ async def test_it_serves_until_sigterm_and_exits_with_0(tmp_path: Path) -> None:
             assert await sidecar.process.wait() == 0
     events = [record["event"] for record in logged]
     assert events == ["catalog_adopted", "serving", "stopping", "stopped"]
+    assert not {"added", "removed"} & logged[0].keys()  # nothing was there before
+
+
+async def test_a_terminal_is_told_once_where_it_serves(tmp_path: Path) -> None:
+    """There the log line says it; the plain line is for whoever reads standard output."""
+    terminal, end = os.openpty()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "pannier_cli", "serve", *flags(tmp_path), stdout=end, stderr=end
+    )
+    os.close(end)
+    shown = b""
+    async with asyncio.timeout(30):
+        while b"serving" not in shown:
+            shown += await asyncio.to_thread(os.read, terminal, 65_536)
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(OSError):  # how the end of a terminal is told
+            while more := await asyncio.to_thread(os.read, terminal, 65_536):
+                shown += more
+        assert await process.wait() == 0
+    os.close(terminal)
+    assert shown.count(b"serving") == 1
+    assert b"None" not in shown
 
 
 async def test_a_request_under_way_is_finished_before_the_end(
