@@ -36,6 +36,7 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 POLL_SECONDS = 0.1
 LOG_TAIL_LINES = 20
+_OTHER_ADDRESS = {"HTTP": "127.0.0.1:9470", "ADMIN": "127.0.0.1:9471"}
 
 
 class DemoFailed(click.ClickException):
@@ -50,17 +51,26 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def check_free(where: str, variable: str) -> None:
-    """Refuse an address that another program listens on, before anything is started."""
+def check_free(wanted: dict[str, str]) -> None:
+    """Refuse addresses that other programs listen on, all at once, before anything is started."""
+    taken = {variable: why for variable, where in wanted.items() if (why := _why_taken(where))}
+    if taken:
+        places = " and ".join(f"{wanted[variable]} ({why})" for variable, why in taken.items())
+        others = " ".join(f"{variable}={_OTHER_ADDRESS[variable]}" for variable in taken)
+        raise DemoFailed(
+            f"cannot listen on {places}: is a sidecar already running? "
+            f"Stop it, or choose another port: make run {others}"
+        )
+
+
+def _why_taken(where: str) -> str | None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address(where))
         except OSError as error:
-            raise DemoFailed(
-                f"cannot listen on {where} ({error.strerror}): is a sidecar already running? "
-                f"Stop it, or choose another port: make run {variable}=127.0.0.1:9470"
-            ) from error
+            return error.strerror or str(error)
+    return None
 
 
 @contextlib.contextmanager
@@ -218,8 +228,7 @@ def main(http_address: str, admin_address: str, flights: str, data: Path) -> Non
         raise click.UsageError(str(error)) from error
     console = Console(highlight=False)
     signal.signal(signal.SIGTERM, raise_interrupt)
-    check_free(http_address, "HTTP")
-    check_free(admin_address, "ADMIN")
+    check_free({"HTTP": http_address, "ADMIN": admin_address})
     if flights == "some":
         console.print(f"Loading months {SOME_MONTHS} of 2013; `make run FLIGHTS=all` loads the whole year.")
     try:

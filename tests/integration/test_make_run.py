@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -78,12 +79,17 @@ def test_make_run_loads_shows_answers_and_stops(tmp_path: Path) -> None:
     assert "loaded already" in second.read_text()
 
 
-def test_make_run_says_what_to_do_about_a_taken_port(tmp_path: Path) -> None:
-    """A taken port is told before anything starts, with the variable that chooses another."""
+def test_make_run_says_what_to_do_about_taken_ports(tmp_path: Path) -> None:
+    """Taken ports are told before anything starts, all at once, with the variables that choose others."""
     output = tmp_path / "out.log"
-    with socket.create_server((HOST, 0)) as other:
-        taken = other.getsockname()[1]
-        with demonstration(output, tmp_path / "data", taken, free_port()) as process:
+    with socket.create_server((HOST, 0)) as one, socket.create_server((HOST, 0)) as other:
+        port, admin = one.getsockname()[1], other.getsockname()[1]
+        with demonstration(output, tmp_path / "data", port, admin) as process:
             assert process.wait(STOP_SECONDS) == 1
-    assert f"cannot listen on {HOST}:{taken}" in output.read_text()
-    assert "make run HTTP=" in output.read_text()
+        said = output.read_text()
+        assert f"cannot listen on {HOST}:{port} (" in said
+        assert f" and {HOST}:{admin} (" in said
+        assert re.search(r"make run HTTP=\S+ ADMIN=\S+$", said)
+        with demonstration(output, tmp_path / "data", port, free_port()) as process:
+            assert process.wait(STOP_SECONDS) == 1
+    assert re.search(r"make run HTTP=\S+$", output.read_text())
