@@ -54,12 +54,17 @@ class FittingTable:
         return not self._rows or any(row[index].plain for row in self._rows)
 
     def _width(self, shown: Sequence[int]) -> int:
-        widths = []
-        for index in shown:
-            name = self._columns[index]
-            widest = max([cell_len(name), *(cell_len(row[index].plain) for row in self._rows)])
-            widths.append(min(widest, _PROSE_WIDTH) if name in self._prose else widest)
+        widths = [self._width_of(index) for index in shown]
         return sum(widths) + _GAP * (len(widths) - 1)
+
+    def _width_of(self, index: int) -> int:
+        """What a column needs: its longest cell, of prose a readable part that splits no word."""
+        texts = [self._columns[index], *(row[index].plain for row in self._rows)]
+        widest = max(map(cell_len, texts))
+        if self._columns[index] not in self._prose:
+            return widest
+        longest_word = max(cell_len(word) for text in texts for word in [*text.split(), ""])
+        return min(widest, max(_PROSE_WIDTH, longest_word))
 
     def _table(self, shown: Sequence[int]) -> Table:
         table = Table(box=None, header_style="bold", pad_edge=False)

@@ -250,6 +250,14 @@ def test_no_name_is_cut_or_split_whatever_the_width(width: int) -> None:
         assert [line.split()[:2] for line in lines[:2]] == [["group", names[0]], ["kind", "timeline"]]
 
 
+@pytest.mark.parametrize("width", range(20, 70, 7))
+def test_a_name_within_a_sentence_is_not_split_either(width: int) -> None:
+    """A sentence wraps between words; where its longest word has no room there are no columns."""
+    path = "writes[0].features.a_rather_long_name"
+    result = {"id": "1", "verdict": "invalid", "path": path, "message": "is no number"}
+    assert path in printed(verdict_tables.verdict_table([result]), width=width)
+
+
 def test_a_table_keeps_its_form_up_to_the_last_column() -> None:
     """It takes the width it needs, not a column more."""
     table = FittingTable("a", "b")
