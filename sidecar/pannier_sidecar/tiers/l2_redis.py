@@ -29,6 +29,7 @@ from pannier_sidecar.entry.lifetime import kept_seconds
 from pannier_sidecar.entry.record import Record
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierTimeout, TierUnavailable
+from pannier_sidecar.patience import TRIES, in_time
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import RowKey
 
@@ -177,9 +178,9 @@ class RedisTier:
         self._become(self._circuit.admitted(now_us))
         has_slot = False
         try:
-            async with asyncio.timeout(self._timeout_seconds), self._slots:
+            async with asyncio.timeout(TRIES * self._timeout_seconds), self._slots:
                 has_slot = True
-                replies = await self._send(commands)
+                replies = await in_time(self._send(commands), self._timeout_seconds)
         except Exception as error:  # a peer that does not speak the protocol trips the client anywhere
             fault = _fault_of(error)
             if has_slot:
