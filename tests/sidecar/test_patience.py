@@ -20,7 +20,10 @@ async def test_a_reply_that_a_busy_loop_did_not_look_at_yet_is_taken() -> None:
     reader, writer = await asyncio.open_connection(sock=near)
 
     async def reply() -> bytes:
-        return await reader.readexactly(2)
+        answer = await reader.readexactly(2)
+        for _ in range(5):  # steps of a client between bytes and reply
+            await asyncio.sleep(0)
+        return answer
 
     waiting = asyncio.ensure_future(in_time(reply(), SHORT_SECONDS))
     await asyncio.sleep(0)
