@@ -16,7 +16,8 @@ from pannier.values import AttributeValue
 from pannier_sidecar.errors import TierThrottled
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Row
-from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, ConditionRefused, DynamoDBClient
+from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
+from pannier_sidecar.tiers.dynamodb_faults import TIER, CallFailed, ConditionRefused
 from pannier_sidecar.tiers.dynamodb_writes import Budget, DynamoDBWrites
 from pannier_sidecar.tiers.fences import closed, erase_stamp, fence_put, hidden_range
 from pannier_sidecar.tiers.items import OnBadValue, from_item, item_key, number

@@ -16,7 +16,8 @@ from pannier.values import AttributeValue
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Row, RowKey, TimelinePage, TimelineQuery
-from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, DynamoDBClient
+from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
+from pannier_sidecar.tiers.dynamodb_faults import TIER, CallFailed
 from pannier_sidecar.tiers.fences import Newest
 from pannier_sidecar.tiers.items import Item, OnBadValue, from_item
 

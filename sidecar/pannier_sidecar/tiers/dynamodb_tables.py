@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from pannier_sidecar.errors import TierError, TierMisconfigured, TierUnavailable
 from pannier_sidecar.plan import GroupPlan
-from pannier_sidecar.tiers.dynamodb_client import TIER, CallFailed, DynamoDBClient, deadline_after
+from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient, deadline_after
+from pannier_sidecar.tiers.dynamodb_faults import TIER, CallFailed
 
 _KEY_SCHEMA: Final = [
     {"AttributeName": "pk", "KeyType": "HASH"},

@@ -16,8 +16,9 @@ from pannier.keys import FENCE_SORT_KEY, partition_key
 from pannier_sidecar import ordering
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.row import Put, PutOutcome, Row, RowKey
-from pannier_sidecar.tiers.dynamodb_client import CallFailed, ConditionRefused, DynamoDBClient, ItemTooLarge
+from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
 from pannier_sidecar.tiers.dynamodb_expressions import guarded, optimistic
+from pannier_sidecar.tiers.dynamodb_faults import CallFailed, ConditionRefused, ItemTooLarge
 from pannier_sidecar.tiers.dynamodb_reads import DynamoDBReads
 from pannier_sidecar.tiers.fences import fence_stamp
 from pannier_sidecar.tiers.items import OnBadValue, from_item, item_key, item_too_large, too_large

@@ -1,7 +1,7 @@
 """The DynamoDB L3 store: reads, conditional writes, erasures and tables, behind the `Store` protocol.
 
 Flow: here budgets become deadlines -> `dynamodb_reads`, `dynamodb_writes`, `dynamodb_erasures`,
-`dynamodb_tables` -> `dynamodb_client`, the only module that knows boto. The stored bytes are those of
+`dynamodb_tables` -> `dynamodb_client` -> `dynamodb_wire`; nothing else knows boto. The stored bytes are those of
 `items`.
 """
 
@@ -17,13 +17,9 @@ from pannier.keys import RECORD_SORT_KEY
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
-from pannier_sidecar.tiers.dynamodb_client import (
-    CallFailed,
-    DynamoDBClient,
-    DynamoDBSettings,
-    deadline_after,
-)
+from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient, DynamoDBSettings, deadline_after
 from pannier_sidecar.tiers.dynamodb_erasures import DynamoDBErasures
+from pannier_sidecar.tiers.dynamodb_faults import CallFailed
 from pannier_sidecar.tiers.dynamodb_reads import DynamoDBReads
 from pannier_sidecar.tiers.dynamodb_tables import DynamoDBTables
 from pannier_sidecar.tiers.dynamodb_writes import Budget, DynamoDBWrites
