@@ -21,8 +21,10 @@ TIMELINE_SHARE: Final = 0.8
 RECORDS_PER_TIMELINE: Final = 50
 EVENT_BYTES: Final = 200
 PROFILE_BYTES: Final = 8_192
-LOCAL_BYTES: Final = 128 * 1024 * 1024
-"""Share of each group in L1: the profile's 32 MiB would hold fewer than 2,000 of these timelines."""
+LOCAL_TIER: Final = {"softTTLSeconds": 60, "hardTTLSeconds": 300, "maxBytes": 128 * 1024 * 1024}
+"""L1 of each group. Half of it in bytes, since the profile's 32 MiB would hold fewer than 2,000 of these
+timelines; and a minute before a look at L2, since with the profile's 15 s every third read of this tail comes
+later than that, and would be a refresh."""
 FIRST_EVENT_MS: Final = 1_700_000_000_000
 _MINUTE_MS: Final = 60_000
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -80,7 +82,7 @@ def row_id(number: int) -> str:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Declare both groups; their cache policy is what the Hot profile comes to, with more room in L1."""
+    """Declare both groups; their cache policy is the Hot profile's, with another L1."""
     timeline_key = {"entity": "user", "sortKey": {"type": "Timestamp", "unit": "Milliseconds"}}
     return [
         _manifest(TIMELINE, timeline_key, "event", {"maxLimit": RECORDS_PER_TIMELINE}),
@@ -134,7 +136,7 @@ def _manifest(group: str, key: dict[str, Any], feature: str, query: dict[str, An
             "key": key,
             "features": [{"id": 0, "name": feature, "type": "String"}],
             "storage": {"mode": "Dedicated", "tableName": TABLES[group]},
-            "cache": {"profile": "Hot", "local": {"maxBytes": LOCAL_BYTES}},
+            "cache": {"profile": "Hot", "local": LOCAL_TIER},
             **({"query": query} if query else {}),
         },
     }
