@@ -228,7 +228,8 @@ def configuration(plan: Plan) -> dict[str, Any]:
         "ids": f"{plan.ids:,} in each group, Zipf {workload.ZIPF_EXPONENT}",
         "mix": f"{workload.TIMELINE_SHARE:.0%} timelines of {workload.RECORDS_PER_TIMELINE} x "
         f"{workload.EVENT_BYTES} B, the rest records with one feature of {workload.PROFILE_BYTES:,} B",
-        "sidecar": "cache profile Hot with 128 MiB of L1 per group, defaults of `pannier serve`, one process",
+        "groups": f"cache profile Hot, local: {workload.LOCAL_TIER}",
+        "sidecar": "defaults of `pannier serve`, one process, Redis as L2",
         "latency": "from when a request was due; one row per request",
         "holds": f"p99 of every kind under {TARGET_P99_MS:g} ms, failures under {MAX_FAILURE_SHARE:.1%}",
         "cores": "all processes on all cores",
