@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,7 @@ from yarl import URL
 from pannier_sidecar.clock import Clock
 
 _TARGET: Final = "DynamoDB_20120810"
+_BINARY: Final = re.compile(rb'"BS?"\s*:')
 OPERATIONS: Final = {
     "batch_get_item": "BatchGetItem",
     "batch_write_item": "BatchWriteItem",
@@ -162,7 +164,7 @@ def _parsed(body: bytes) -> dict[str, Any] | None:
         return None
     if not isinstance(answer, dict):
         return None
-    if b'"B' in body:  # else there is nothing binary, and nothing to look through
+    if _BINARY.search(body):  # else there is nothing binary, and nothing to look through
         for member in ("Attributes", "Item"):
             if member in answer:
                 answer[member] = _item(answer[member])
