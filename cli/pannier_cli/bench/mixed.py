@@ -30,6 +30,7 @@ TARGET_P99_MS: Final = 30.0
 MAX_FAILURE_SHARE: Final = 0.001
 _FINEST_STEP: Final = 0.1
 _LARGEST_FACTOR: Final = 16.0
+EASE_FACTOR: Final = 0.35
 _SETTLE_SECONDS: Final = 60.0
 _QUICK_ANSWERS: Final = 10
 _QUICK_SECONDS: Final = 0.02
@@ -102,6 +103,7 @@ class Parts:
 def run(plan: Plan, directory: Path, tell: Tell) -> MixedResult:
     """Measure one store."""
     with _parts(plan, directory, tell) as parts:
+        _ease_in(plan, parts, tell)
         at_rate = _trial(plan, 1.0, parts, tell)
         trials = list(_search(plan, at_rate, parts, tell)) if plan.search else []
     held = [trial.factor for trial in (at_rate, *trials) if trial.holds]
@@ -127,12 +129,18 @@ def next_factor(held: float, failed: float | None) -> float | None:
 
 def _search(plan: Plan, first: Trial, parts: Parts, tell: Tell) -> Iterator[Trial]:
     held, failed = (first.factor, None) if first.holds else (0.0, first.factor)
-    short = replace(plan, warmup_seconds=min(plan.warmup_seconds, 3.0))
+    short = replace(plan, warmup_seconds=min(plan.warmup_seconds, 4.0))
     while (factor := next_factor(held, failed)) is not None:
         _settle(parts.sidecar.admin_port)
+        _ease_in(short, parts, tell)
         trial = _trial(short, factor, parts, tell)
         yield trial
         held, failed = (factor, failed) if trial.holds else (held, factor)
+
+
+def _ease_in(plan: Plan, parts: Parts, tell: Tell) -> None:
+    """Send a part of the load first, so that the caches hold what it asks for and no overload lingers on."""
+    _trial(replace(plan, warmup_seconds=0.0, seconds=2 * plan.warmup_seconds), EASE_FACTOR, parts, tell)
 
 
 def _settle(admin_port: int) -> None:
@@ -154,7 +162,7 @@ def _trial(plan: Plan, factor: float, parts: Parts, tell: Tell) -> Trial:
         warmup_seconds=plan.warmup_seconds,
         seconds=plan.seconds,
         ids=plan.ids,
-        seed=plan.seed + round(factor * 10),
+        seed=plan.seed + round(factor * 100),
     )
     tell(f"{plan.store}: {order.reads_per_second:,.0f} reads/s and {order.writes_per_second:,.0f} writes/s")
     process = subprocess.Popen(
@@ -224,7 +232,8 @@ def configuration(plan: Plan) -> dict[str, Any]:
     return {
         "load": f"open loop, Poisson arrivals, {plan.reads_per_second:,.0f} reads/s and "
         f"{plan.writes_per_second:,.0f} writes/s for {plan.seconds:g} s",
-        "warm-up": f"every id is read once, then {plan.warmup_seconds:g} s of the load",
+        "warm-up": f"every id is read once, then {2 * plan.warmup_seconds:g} s of {EASE_FACTOR:g}x and "
+        f"{plan.warmup_seconds:g} s of the whole load",
         "ids": f"{plan.ids:,} in each group, Zipf {workload.ZIPF_EXPONENT}",
         "mix": f"{workload.TIMELINE_SHARE:.0%} timelines of {workload.RECORDS_PER_TIMELINE} x "
         f"{workload.EVENT_BYTES} B, the rest records with one feature of {workload.PROFILE_BYTES:,} B",
