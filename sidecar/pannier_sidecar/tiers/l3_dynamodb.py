@@ -1,8 +1,8 @@
 """The DynamoDB L3 store: reads, conditional writes, erasures and tables, behind the `Store` protocol.
 
 Flow: here budgets become deadlines -> `dynamodb_reads`, `dynamodb_writes`, `dynamodb_erasures`,
-`dynamodb_tables` -> `dynamodb_client` -> `dynamodb_wire`; nothing else knows boto. The stored bytes are those of
-`items`.
+`dynamodb_tables` -> `dynamodb_client` -> `dynamodb_wire`; nothing else knows boto. The stored bytes are those
+of `items`.
 """
 
 from __future__ import annotations
