@@ -42,7 +42,7 @@ lock: ## Write requirements/*.txt anew: every package pinned and hashed
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/npm.in --output-file requirements/npm.txt
 	$(COMPILE) requirements/feast.in --output-file requirements/feast.txt
-	$(COMPILE) pyproject.toml requirements/test.in --all-extras --constraints requirements/build.txt \
+	$(COMPILE) pyproject.toml requirements/test.in --extra sidecar --extra operator --extra examples --constraints requirements/build.txt \
 		--output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --extra sidecar --extra examples --constraints requirements/test.txt \
 		--output-file requirements/run.txt

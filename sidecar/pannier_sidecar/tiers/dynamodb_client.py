@@ -212,7 +212,7 @@ def _config(settings: DynamoDBSettings) -> Any:
 
 _WRITES: Final = frozenset({"update_item", "delete_item"})
 _MEMBER: Final = {"batch_get_item": "Responses", "query": "Items", "update_item": "Attributes"}
-"""What a sound answer always holds; the parser makes a body that is no JSON into one without it."""
+"""What a sound answer always holds; a JSON object without it comes from something else."""
 
 
 def _checked(operation: str, answer: Mapping[str, Any]) -> Mapping[str, Any]:
