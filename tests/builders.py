@@ -71,6 +71,7 @@ def a_policy(
     read_consistency: ReadConsistency = "Eventual",
     jitter_percent: int = 0,
     early_factor: float = 0.0,
+    checks_per_million: int = 1_000,
 ) -> CachePolicy:
     """Make a resolved policy, by default without jitter and early refresh.
 
@@ -96,6 +97,7 @@ def a_policy(
         read_consistency=read_consistency,
         jitter_percent=jitter_percent,
         early_expiration_factor=early_factor,
+        consistency_checks_per_million=checks_per_million,
     )
 
 

@@ -95,13 +95,16 @@ def dropped(*, done: bool = False) -> Fault:
     return fault
 
 
-def held(*, done: bool = False) -> Fault:
-    """No answer at all, with the call acted on or not."""
+def held(*, done: bool = False, until: asyncio.Event | None = None) -> Fault:
+    """No answer at all, with the call acted on or not; or, from that event on, the answer it is due."""
 
     async def fault(call: Call) -> web.Response:
         if done:
             await call.forward()
-        return await call.hold()
+        if until is None:
+            return await call.hold()
+        await until.wait()
+        return await call.forward()
 
     return fault
 

@@ -1,4 +1,4 @@
-"""Real servers as child processes for the tests: Redis, DynamoDB Local and dynoxide.
+"""Real servers as child processes for the tests: Redis, DynamoDB Local, dynoxide and moto.
 
 A server listens on a free port of this machine, is ready when it answers, keeps its output for the failure
 message, is stopped by its own pid and dies with the process that started it. No test fakes Redis or DynamoDB;
@@ -15,6 +15,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -79,6 +80,10 @@ class Server:
         """Compose the command line for ``self.port``."""
         raise NotImplementedError
 
+    def environment(self) -> dict[str, str] | None:
+        """Variables of the child; None = those of this process."""
+        return None
+
     def answers(self) -> bool:
         """Whether the server replies to a request; any OSError counts as no."""
         raise NotImplementedError
@@ -119,6 +124,7 @@ class Server:
             self._process = subprocess.Popen(
                 self.command(),
                 cwd=self.directory,
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -281,3 +287,12 @@ class Dynoxide(_DynamoDB):
 
     def command(self) -> list[str]:
         return [find_tool("dynoxide"), "serve", "--host", HOST, "--port", str(self.port)]
+
+
+class Moto(_DynamoDB):
+    """A third emulator, in Python: the one that knows tags and point-in-time recovery."""
+
+    name = "moto"
+
+    def command(self) -> list[str]:
+        return [str(Path(sys.executable).parent / "moto_server"), "-H", HOST, "-p", str(self.port)]

@@ -25,6 +25,7 @@ from pannier_cli.failures import CommandFailed, did_you_mean
 COMMANDS = MappingProxyType(
     {
         "serve": "Serve feature groups on localhost.",
+        "operator": "Reconcile FeatureGroups of a cluster.",
         "validate": "Check FeatureGroup manifests and show what they come to.",
         "groups": "List what a sidecar serves.",
         "get": "Read features of ids.",
@@ -41,7 +42,7 @@ COMMANDS = MappingProxyType(
 _OUTPUT_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """What writing to a file or a terminal can end in."""
 
-EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar"})
+EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar", "operator": "operator"})
 """Subcommand -> the extra whose absence makes its import fail."""
 
 

@@ -64,9 +64,9 @@ def type_of(feature: dict[str, Any]) -> str:
 def tier(policy: TierPolicy) -> str:
     """Return ``5/60/5`` for a tier that serves, else its state."""
     ttls = f"{policy.soft_ttl_seconds}/{policy.hard_ttl_seconds}/{policy.negative_ttl_seconds}"
-    if policy.state == "Disabled":
+    if not policy.is_filled:
         return "[dim]off[/]"
-    return ttls if policy.state == "Enabled" else f"{ttls} ({policy.state})"
+    return ttls if policy.is_served else f"{ttls} ({policy.state})"
 
 
 def _policy_cells(policy: CachePolicy) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Keys of the stored rows and of the shared cache: built and parsed here, nowhere else.
 
 L3: ``pk`` = ``<groupName>#<id>``, ``sk`` = ``null`` for records, zero-padded digits for timelines, then
-``#<tie-breaker>``. Redis: ``pn<format>:<namespace>/<groupName>:{<id>}``.
+``#<tie-breaker>``. Redis: ``pn<format>:<namespace>/<groupName>:{<id>}``, its lease with ``:lease`` behind.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _INT64_OFFSET = 1 << 63
 _INT64_DIGITS = 20
 _TABLE_NAME_MAX = 255
 _TABLE_HASH_DIGITS = 16
+_LEASE_SUFFIX = ":lease"
 UNIT_MICROSECONDS = {"Seconds": 1_000_000, "Milliseconds": 1_000, "Microseconds": 1}
 """Microseconds in one tick of a group's unit."""
 DEFAULT_WIDTH = {"Seconds": 10, "Milliseconds": 13, "Microseconds": 16}
@@ -131,6 +132,14 @@ def cache_key_prefix(namespace: str, group_name: str) -> str:
 def cache_key(prefix: str, row_id: str) -> str:
     """The Redis key of one id. The braces make the id the cluster's hash tag (ADR 0004)."""
     return f"{prefix}{{{row_id}}}"
+
+
+def lease_key(prefix: str, row_id: str) -> str:
+    """The Redis key of the lease on loading one id: no id's own key, since those end with the brace.
+
+    Both have one hash tag, and so one slot in a cluster, unless the id begins with a closing brace.
+    """
+    return f"{cache_key(prefix, row_id)}{_LEASE_SUFFIX}"
 
 
 def default_table_name(prefix: str, namespace: str, group_name: str) -> str:

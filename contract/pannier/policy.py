@@ -28,6 +28,21 @@ class TierPolicy(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     max_bytes: int | None = None
     """Upper bound of the group's share of this tier; None where the tier has no such bound (remote)."""
 
+    @property
+    def is_served(self) -> bool:
+        """Whether answers come from this tier."""
+        return self.state == "Enabled"
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether the tier is filled and compared, so that one sees what it would do, and never serves."""
+        return self.state == "Shadow"
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether loads and writes leave their values here; their revisions they leave in any state."""
+        return self.state != "Disabled"
+
 
 class CachePolicy(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """The whole policy of a group. ``local.hard <= remote.hard`` where both tiers are enabled."""
@@ -43,6 +58,9 @@ class CachePolicy(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     early_expiration_factor: float
     """Scales the early-refresh window; 0 switches early expiration off."""
     local_admission: Admission = "Always"
-    """What may enter L1. Carried for sidecars that act on it; the default is what those do that do not."""
+    """What a load may bring into L1; the default is what sidecars do that do not know of it."""
     remote_admission: Admission = "Always"
     """What may enter L2; see ``local_admission``."""
+    consistency_checks_per_million: int = 1_000
+    """How many reads of L3 a million rows read may pay for, to find out whether served hits were right; 0 =
+    never. The default is that of every profile, so that a catalog without the field means the same."""

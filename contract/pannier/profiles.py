@@ -12,7 +12,8 @@ Realtime  must be seen at once    1 / 5 / 1 s         10 / 60 / 5 s         32 M
 ========  ======================  ==================  ====================  =======  ============  =====
 
 Figures in brackets hold once the tier is enabled explicitly. Jitter 10 %, early expiration 100 %, Eventual
-reads and admission Always in every profile. Without storage both tiers are off unless enabled explicitly.
+reads, admission Always and 1000 consistency checks per million rows in every profile. Without storage both
+tiers are off unless enabled explicitly.
 """
 
 from __future__ import annotations
@@ -139,6 +140,9 @@ def _resolve_rest(cache: CacheSpec, base: CachePolicy) -> CachePolicy:
         else early_percent / 100,
         local_admission=admission.local or base.local_admission,
         remote_admission=admission.remote or base.remote_admission,
+        consistency_checks_per_million=_explicit(
+            advanced.consistency_checks_per_million, base.consistency_checks_per_million
+        ),
     )
 
 

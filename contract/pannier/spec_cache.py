@@ -52,6 +52,9 @@ class AdvancedCacheSpec(SpecModel):
     """How much of a TTL the jitter may take away, so that entries made together do not expire together."""
     early_expiration_percent: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Scales the window in which a hot key is refreshed before its soft TTL: 100 = as designed, 0 = off."""
+    consistency_checks_per_million: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """How many strongly consistent reads of DynamoDB a million rows read may pay for, to count served hits
+    that it contradicts: default 1000, 0 = never."""
     admission: AdmissionSpec | None = None
     """What may enter a tier."""
 

@@ -1,7 +1,6 @@
 """The reference page of the FeatureGroup, generated from the same models and rules as the CRD.
 
-``python -m pannier.spec_reference > docs/reference/featuregroup.md``; a test compares the page with the
-models.
+``make reference`` writes it to docs/reference/featuregroup.md; a test compares the page with the models.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from pannier.policy import CachePolicy, TierPolicy
 from pannier.profiles import PROFILES
 from pannier.rules import RULES
 from pannier.spec import Spec
+from pannier.spec_status import Status
 from pannier.transitions import TRANSITIONS
 
 _INTRODUCTION: Final = """\
@@ -105,6 +105,9 @@ def reference_page() -> str:
             ),
             map(_profile_row, PROFILES.values()),
         ),
+        "\n## Fields of `status`\n",
+        "Written by the operator only. What conditions mean: [the operator](operator.md#conditions).\n",
+        *_table(("field", "type", "meaning"), _status_rows()),
         "\n## Rules between fields\n",
         "The API server refuses what breaks one of these, also while no operator runs.\n",
         *_table(("where", "reason", "rule"), map(_rule_row, RULES)),
@@ -130,12 +133,25 @@ def _field_rows(schema: Schema, path: str) -> Iterator[tuple[str, ...]]:
         yield from _field_rows(field.get("items", {}), f"{below}[].")
 
 
+def _status_rows() -> Iterator[tuple[str, ...]]:
+    """Leave the default out: the operator writes everything it knows."""
+    return ((name, kind, meaning) for name, kind, _, meaning in _field_rows(structural(Status), ""))
+
+
 def _type(field: Schema) -> str:
     if "enum" in field:
         return ", ".join(map(_code, field["enum"]))
     kind = field.get("type", "any JSON")
     bounds = [(field.get(low), field.get(high)) for low, high in _BOUNDS if {low, high} & field.keys()]
-    return " ".join([kind, *(f"{'' if low is None else low}..{high}" for low, high in bounds)])
+    return " ".join(
+        [
+            kind,
+            *(
+                "..".join("" if bound is None else str(bound) for bound in (low, high))
+                for low, high in bounds
+            ),
+        ]
+    )
 
 
 _BOUNDS: Final = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
@@ -153,7 +169,7 @@ def _profile_row(policy: CachePolicy) -> tuple[str, ...]:
 
 def _tier(tier: TierPolicy) -> str:
     figures = f"{tier.soft_ttl_seconds} / {tier.hard_ttl_seconds} / {tier.negative_ttl_seconds} s"
-    return figures if tier.state == "Enabled" else f"disabled ({figures})"
+    return figures if tier.is_served else f"disabled ({figures})"
 
 
 def _rule_row(rule: Rule | TransitionRule) -> tuple[str, ...]:

@@ -133,6 +133,8 @@ class PolicyStatus(SpecModel):
     """What may enter L1."""
     remote_admission: Admission | None = None
     """What may enter L2."""
+    consistency_checks_per_million: int | None = None
+    """Reads of DynamoDB that a million rows read may pay for, to check served hits."""
 
 
 class Status(SpecModel):

@@ -1,63 +1,72 @@
 """The composition root: the only place that makes clients, wires tiers to paths and paths to sockets.
 
-`build` gives a running sidecar in an ``async with`` block (tests and ingestion workers use it); `run` is
-``pannier serve``. Nothing here answers a request.
+`build` gives a running sidecar in an ``async with`` block (tests and ingestion workers use it, and
+`pannier_sidecar.process`, which is ``pannier serve``). Nothing here answers a request.
 """
+# Longer than 300 lines because every part of a sidecar is made here, for a reader to see all of them at once.
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import secrets
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, cast
-
-import structlog
-import uvloop
+from typing import Any, Final, cast
 
 from pannier.errors import Problem
-from pannier_sidecar import logs
+from pannier.options import SettingsInvalid
+from pannier_sidecar.admission import Admission
 from pannier_sidecar.api.admin import AdminRoutes
 from pannier_sidecar.api.dispatch import Dispatcher
 from pannier_sidecar.api.routes import DataRoutes
 from pannier_sidecar.arrivals import Arrivals
 from pannier_sidecar.backfill import L2Writer
 from pannier_sidecar.backfill_queue import DEFAULT_LIMITS
+from pannier_sidecar.bulkhead import Bulkhead, Limits
+from pannier_sidecar.cache_looks import CacheLooks
 from pannier_sidecar.catalog_dir import CatalogDirectory
 from pannier_sidecar.clock import Clock, SystemClock
+from pannier_sidecar.drain import Drain
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.exposition import Exposition
-from pannier_sidecar.garbage import spare_the_collector
+from pannier_sidecar.invalidation import Invalidations
+from pannier_sidecar.l1_tending import L1Tending
+from pannier_sidecar.l3_opening import L3, open_l3
 from pannier_sidecar.l3_reads import L3Reads
+from pannier_sidecar.lease import LeaseBounds
 from pannier_sidecar.live_plan import LivePlan
 from pannier_sidecar.loader import Loader
+from pannier_sidecar.loop_delay import LoopDelay
 from pannier_sidecar.metrics import Metrics
+from pannier_sidecar.observer import Observer
 from pannier_sidecar.read_path import ReadPath
 from pannier_sidecar.recent_writes import RecentWrites
 from pannier_sidecar.server import HttpServer
-from pannier_sidecar.settings import Settings, SettingsInvalid
+from pannier_sidecar.settings import Settings
+from pannier_sidecar.shadow import Shadow
+from pannier_sidecar.shared_flight import SharedFlight
 from pannier_sidecar.specs import catalog_from_directory
 from pannier_sidecar.status import PhaseHolder, StatusReport
+from pannier_sidecar.strong_looks import StrongLooks
 from pannier_sidecar.table_health import TableHealth
-from pannier_sidecar.tier_events import BadValueLog, CircuitLog
+from pannier_sidecar.tier_events import CircuitLog
+from pannier_sidecar.tiers.bulkheads import GuardedReader
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2_redis import RedisTier
+from pannier_sidecar.tiers.l2_subscription import Subscription
 from pannier_sidecar.tiers.l3 import Store
-from pannier_sidecar.tiers.l3_embedded import EmbeddedStore
+from pannier_sidecar.underway import Underway
 from pannier_sidecar.version import VERSION
 from pannier_sidecar.write_path import WritePath
 
+_ADMIN_SECONDS: Final = 0.2
 FIRST_LOOK_SECONDS: Final = 10.0
 """How long a start with --create-tables waits for the tables before it serves without."""
-
-_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -67,6 +76,7 @@ class Sidecar:
     settings: Settings
     plan: LivePlan
     metrics: Metrics
+    admission: Admission
     reads: ReadPath
     writes: WritePath
     status: StatusReport
@@ -83,7 +93,11 @@ class _Parts:
     clock: Clock
     metrics: Metrics
     plan: LivePlan
+    admission: Admission
+    drain: Drain
     owned: AsyncExitStack
+    last_steps: list[Callable[[], Coroutine[Any, Any, Any]]] = field(default_factory=list)
+    """What is finished after the last answer and before anything is closed, the last one first."""
 
 
 @contextlib.asynccontextmanager
@@ -94,13 +108,29 @@ async def build(settings: Settings, *, clock: Clock | None = None) -> AsyncItera
     """
     metrics = Metrics()
     async with AsyncExitStack() as owned:
-        parts = _Parts(settings, clock or SystemClock(), metrics, LivePlan(metrics), owned)
+        admission = await _open_admission(settings, metrics, owned)
+        clock = clock or SystemClock()
+        drain = Drain(settings.drain_seconds)
+        parts = _Parts(settings, clock, metrics, LivePlan(metrics, clock), admission, drain, owned)
         metrics.watch_circuits(CircuitLog(metrics).changed)
         problems = await _open_catalog(parts)
-        store = await _open_store(parts)
-        reads, writes = await _open_paths(parts, store)
-        tables = await _open_tables(parts, store)
+        l3 = await open_l3(settings, parts.clock, metrics, owned)
+        reads, writes = await _open_paths(parts, l3)
+        tables = await _open_tables(parts, l3.store)
         yield await _open_servers(parts, reads, writes, tables, problems)
+
+
+async def _open_admission(settings: Settings, metrics: Metrics, owned: AsyncExitStack) -> Admission:
+    admission = Admission(
+        reads=settings.reads_in_flight,
+        writes=settings.writes_in_flight,
+        delay_target_us=settings.loop_delay_ms * 1_000,
+        metrics=metrics,
+        dice=random.random,
+    )
+    if settings.loop_delay_ms:
+        await owned.enter_async_context(LoopDelay(admission.observe, lambda: time.monotonic_ns() // 1_000))
+    return admission
 
 
 async def _open_catalog(parts: _Parts) -> Callable[[], Sequence[Problem]]:
@@ -122,43 +152,74 @@ async def _open_catalog(parts: _Parts) -> Callable[[], Sequence[Problem]]:
     return lambda: directory.problems
 
 
-async def _open_store(parts: _Parts) -> Store:
-    settings = parts.settings
-    store: Store
-    if settings.store == "dynamodb":
-        # importing the AWS client takes a third of the start, which a laptop without AWS need not wait for
-        from pannier_sidecar.tiers.l3_dynamodb import DynamoDBSettings, DynamoDBStore  # noqa: PLC0415
-
-        client = DynamoDBSettings(endpoint_url=settings.dynamodb_endpoint_url)
-        store = DynamoDBStore(client, on_bad_value=BadValueLog().heard, dice=random.Random())
-        flag = "--store"
-    else:
-        store = EmbeddedStore(settings.data_dir, parts.clock)
-        flag = "--data-dir"
-    try:
-        return await parts.owned.enter_async_context(store)
-    except TierError as error:
-        raise SettingsInvalid([Problem(flag, error.reason, error.message)]) from error
-
-
-async def _open_paths(parts: _Parts, store: Store) -> tuple[ReadPath, WritePath]:
+async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:
     settings, clock, metrics, owned = parts.settings, parts.clock, parts.metrics, parts.owned
-    l1 = L1Cache(settings.l1_bytes, dice=random.random)
-    metrics.watch_l1(l1.usage, settings.l1_bytes)
-    recent = RecentWrites()
-    l2, writer = await _open_shared_cache(parts)
-    arrivals = Arrivals(l1=l1, recent=recent, clock=clock, writer=writer, dice=random.random)
-    l3 = L3Reads(store, clock, metrics, settings.l3_timeout_ms / 1_000)
-    loader = await owned.enter_async_context(
-        Loader(arrivals=arrivals, l2=l2, l3=l3, clock=clock, metrics=metrics)
+    sender = secrets.token_bytes(8)
+    l2, writer = await _open_shared_cache(parts, sender)
+    l1 = L1Cache(
+        settings.l1_bytes,
+        dice=random.random,
+        can_refresh=lambda: metrics.circuits.get("l2", "closed") == "closed",
     )
+    metrics.watch_l1(l1.usage, settings.l1_bytes)
+    await owned.enter_async_context(L1Tending(l1, clock))
+    recent, underway = RecentWrites(), Underway()
+    arrivals = Arrivals(l1=l1, recent=recent, clock=clock, writer=writer, dice=random.random)
+    l3_reads = L3Reads(l3.store, l3.reads, clock, metrics, settings.l3_timeout_ms / 1_000)
+    shadow = await owned.enter_async_context(
+        Shadow(l1=l1, l2=l2, arrivals=arrivals, clock=clock, metrics=metrics)
+    )
+    shared = None
+    if l2 is not None and writer is not None:
+        bounds, name = LeaseBounds(longest_us=settings.l3_timeout_ms * 1_000), secrets.token_hex(8)
+        shared = SharedFlight(
+            l2, writer, arrivals, l3_reads.load_us, metrics=metrics, bounds=bounds, holder=name
+        )
+    loader = await owned.enter_async_context(
+        Loader(
+            arrivals=arrivals,
+            l2=l2,
+            l3=l3_reads,
+            shadow=shadow,
+            shared=shared,
+            underway=underway,
+            clock=clock,
+            metrics=metrics,
+        )
+    )
+    caches = CacheLooks(l1=l1, l2=l2, arrivals=arrivals, clock=clock)
+    looks = StrongLooks(l3.store, clock, metrics, settings.l3_timeout_ms / 1_000)
+    observer = await owned.enter_async_context(
+        Observer(plan=parts.plan.get, caches=caches, l3=looks, clock=clock, metrics=metrics)
+    )
+    parts.last_steps.append(loader.settled)
+    invalidations = Invalidations(
+        sender=sender,
+        l1=l1,
+        recent=recent,
+        underway=underway,
+        clock=clock,
+        metrics=metrics,
+        observed=observer.heard,
+    )
+    await _open_subscription(parts, invalidations)
     budget, write_budget = settings.request_timeout_ms / 1_000, settings.write_timeout_ms / 1_000
-    reads = ReadPath(l1=l1, loader=loader, clock=clock, metrics=metrics, timeout_seconds=budget)
+    reads = ReadPath(
+        l1=l1,
+        loader=loader,
+        lane=parts.admission.reads,
+        shadow=shadow,
+        observer=observer,
+        clock=clock,
+        metrics=metrics,
+        timeout_seconds=budget,
+    )
     writes = WritePath(
-        store=store,
+        store=l3.writes,
         l1=l1,
         recent=recent,
         writer=writer,
+        underway=underway,
         clock=clock,
         metrics=metrics,
         timeout_seconds=write_budget,
@@ -166,7 +227,7 @@ async def _open_paths(parts: _Parts, store: Store) -> tuple[ReadPath, WritePath]
     return reads, await owned.enter_async_context(writes)
 
 
-async def _open_shared_cache(parts: _Parts) -> tuple[RedisTier | None, L2Writer | None]:
+async def _open_shared_cache(parts: _Parts, sender: bytes) -> tuple[GuardedReader | None, L2Writer | None]:
     """Open L2 and the writer behind it; without a Redis there is neither."""
     settings, metrics = parts.settings, parts.metrics
     if settings.redis_url is None:
@@ -180,11 +241,30 @@ async def _open_shared_cache(parts: _Parts) -> tuple[RedisTier | None, L2Writer 
     metrics.circuit("l2", tier.state)
     limits = DEFAULT_LIMITS._replace(entries=settings.backfill_entries)
     writer = await parts.owned.enter_async_context(
-        L2Writer(tier, clock=parts.clock, metrics=metrics, dice=random.random, limits=limits)
+        L2Writer(
+            tier,
+            clock=parts.clock,
+            metrics=metrics,
+            dice=random.random,
+            latest=parts.plan.latest,
+            limits=limits,
+            sender=sender,
+        )
     )
     metrics.watch_backfill(writer.usage)
-    parts.owned.push_async_callback(writer.drain, settings.drain_seconds)
-    return tier, writer
+    parts.last_steps.append(lambda: writer.drain(parts.drain.left_seconds()))
+    reads = Limits(settings.l2_reads_in_flight, settings.l2_reads_in_flight, timeout_seconds / 2)
+    return GuardedReader(tier, Bulkhead("l2_read", reads, metrics)), writer
+
+
+async def _open_subscription(parts: _Parts, invalidations: Invalidations) -> None:
+    """Listen to what other sidecars announce, for the groups of whatever catalog is served."""
+    if parts.settings.redis_url is None:
+        return
+    subscription = Subscription(parts.settings.redis_url.reveal(), invalidations, dice=random.random)
+    invalidations.on_channels = subscription.want
+    parts.plan.watch(invalidations.follow)
+    await parts.owned.enter_async_context(subscription)
 
 
 async def _open_tables(parts: _Parts, store: Store) -> TableHealth:
@@ -203,27 +283,45 @@ async def _open_servers(
     tables: TableHealth,
     catalog_problems: Callable[[], Sequence[Problem]],
 ) -> Sidecar:
-    """Open the admin port first and close it last, so that probes see the start and the end."""
+    """Open the admin port first and close it last, so that probes see the start and the end.
+
+    In between, on the way out: the data port answers what is under way, then the last steps follow.
+    """
     settings, metrics, owned = parts.settings, parts.metrics, parts.owned
     phase = PhaseHolder()
     status = _status(parts, tables, phase, catalog_problems)
     admin_routes = AdminRoutes(status, Exposition(metrics, version=VERSION)).routes()
     admin = HttpServer(
-        Dispatcher(admin_routes, metrics, _new_error_id), tcp=settings.admin, shutdown_seconds=1.0
+        Dispatcher(admin_routes, metrics, _new_error_id), tcp=settings.admin, drain=Drain(_ADMIN_SECONDS)
     )
     await owned.enter_async_context(admin)
-    routes = DataRoutes(reads, writes, plan=parts.plan.get, metrics=metrics, clock=parts.clock)
-    owned.push_async_callback(routes.settle, settings.drain_seconds)
+    owned.push_async_callback(_finish, parts)
+    routes = DataRoutes(
+        reads,
+        writes,
+        lane=parts.admission.writes,
+        plan=parts.plan.get,
+        metrics=metrics,
+        clock=parts.clock,
+    )
+    parts.last_steps.append(routes.settled)
     data = HttpServer(
         Dispatcher(routes.routes(), metrics, _new_error_id),
         tcp=settings.http,
         uds=settings.uds,
-        shutdown_seconds=settings.drain_seconds,
+        drain=parts.drain,
     )
     await owned.enter_async_context(data)
     phase.now = "serving"
+    owned.callback(parts.drain.begin)
     owned.callback(phase.stop)
-    return Sidecar(settings, parts.plan, metrics, reads, writes, status, tables, data, admin)
+    return Sidecar(settings, parts.plan, metrics, parts.admission, reads, writes, status, tables, data, admin)
+
+
+async def _finish(parts: _Parts) -> None:
+    """Writes whose client has gone, loads nobody waits for, then what they left for Redis."""
+    for step in reversed(parts.last_steps):
+        await parts.drain.within(step())
 
 
 def _status(
@@ -244,48 +342,3 @@ def _status(
 
 def _new_error_id() -> str:
     return secrets.token_hex(8)
-
-
-async def serve(settings: Settings, stop: asyncio.Event, announce: Callable[[Sidecar], None]) -> None:
-    """Serve until told to stop, then finish what is under way."""
-    async with build(settings) as sidecar:
-        spare_the_collector()
-        announce(sidecar)
-        await stop.wait()
-        _log.info("stopping", drain_seconds=settings.drain_seconds)
-    _log.info("stopped")
-
-
-def run(settings: Settings) -> None:
-    """Run ``pannier serve`` in this process until SIGTERM or SIGINT."""
-    logs.configure(settings.log_format, settings.log_level)
-    uvloop.run(_serve_until_signal(settings))
-
-
-async def _serve_until_signal(settings: Settings) -> None:
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-    def told_to_stop(number: signal.Signals) -> None:
-        stop.set()
-        loop.remove_signal_handler(number)  # who insists gets the default: an end without drain
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told_to_stop, number)
-    await serve(settings, stop, _announce)
-
-
-def _announce(sidecar: Sidecar) -> None:
-    """Say where it listens: in the log for machines, on stdout for whoever started it (ports may be 0)."""
-    redis = {"redis": str(sidecar.settings.redis_url)} if sidecar.settings.redis_url else {}
-    _log.info(
-        "serving",
-        version=VERSION,
-        data=sidecar.data.urls,
-        admin=sidecar.admin.urls,
-        store=sidecar.settings.store,
-        **redis,
-    )
-    if sys.stdout.isatty() and sys.stderr.isatty() and _log.isEnabledFor(logging.INFO):
-        return  # both lines would stand below each other on the same terminal
-    sys.stdout.write(f"serving data={','.join(sidecar.data.urls)} admin={','.join(sidecar.admin.urls)}\n")
-    sys.stdout.flush()

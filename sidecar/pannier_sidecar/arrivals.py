@@ -11,16 +11,19 @@ from random import random
 
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry import freshness
-from pannier_sidecar.entry.freshness import Freshness
+from pannier_sidecar.entry.freshness import Deadlines, Freshness
+from pannier_sidecar.entry.ghost import is_ghost, is_worth_a_ghost
+from pannier_sidecar.entry.lifetime import is_kept_too_short
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.known import Known, Loaded, Said, Source
 from pannier_sidecar.packing import pack_state
+from pannier_sidecar.packs import Pack
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.recent_writes import RecentWrites, State, is_marker, is_outrun, merged
 from pannier_sidecar.row import RowKey
-from pannier_sidecar.tiers.l1_entry import remote_deadlines
-from pannier_sidecar.tiers.l1_local import L1Cache
+from pannier_sidecar.tiers.l1_entry import LocalEntry, remote_deadlines
+from pannier_sidecar.tiers.l1_local import RETRY_US, L1Cache
 from pannier_sidecar.tiers.l2 import SharedWriter
 
 
@@ -42,9 +45,19 @@ class Arrivals:
         self._writer = writer
         self._dice = dice
 
-    def know(self, key: RowKey, from_l2: State | None) -> Known:
-        """Put together what is known of a key above L3."""
+    def know(
+        self,
+        key: RowKey,
+        from_l2: State | None,
+        epoch: int | None = None,
+        *,
+        was_l2_asked: bool = False,
+    ) -> Known:
+        """Put together what is known of a key above L3; ``epoch`` is that of before L2 was asked."""
         now_us = self._clock.now_us()
+        is_new_to_l2 = was_l2_asked and from_l2 is None
+        if from_l2 is not None and is_ghost(from_l2):
+            from_l2 = None
         if from_l2 is not None and self._is_outrun(key, from_l2, now_us):
             from_l2 = None
         if self._writer is not None and from_l2 is not None:
@@ -61,7 +74,8 @@ class Arrivals:
             or (held is not None and not held.row)
             or any(is_marker(known) for known in (from_l2, state) if known is not None)
         )
-        return Known(key, state, from_l2, strong)
+        began = self._l1.epoch if epoch is None else epoch
+        return Known(key, state, from_l2, strong, began, is_new_to_l2)
 
     def take_l2(self, known: Known, load_us: float) -> tuple[Loaded | None, Freshness]:
         """Take what L2 said into L1 and serve it, unless it is past hard or known to be superseded."""
@@ -70,21 +84,61 @@ class Arrivals:
             return None, Freshness.EXPIRED
         pack = pack_state(plan, row_id, known.state, now_us)
         if not pack.row:
-            self._l1.drop(known.key)  # L2 knows of a newer state than L1 holds
+            if not self._keeps_its_own(known.key, now_us):
+                self._l1.drop(known.key)  # L2 knows of a newer state than L1 holds
             return None, Freshness.EXPIRED
-        jitter = self._remote_jitter(plan, row_id, pack.loaded_at_us)
-        due = remote_deadlines(plan, pack.loaded_at_us, jitter, negative=pack.is_negative)
-        found = freshness.judge(now_us, due, _remote_window_us(plan, load_us), self._dice)
+        found = freshness.judge(
+            now_us, self._due_in_l2(known.key, pack), _remote_window_us(plan, load_us), self._dice
+        )
         if found is Freshness.EXPIRED:
             return None, found
-        return Loaded(self._l1.put(plan, row_id, pack, now_us), "l2"), found
+        self._prolong(known, now_us)
+        return Loaded(self._take_in(known, pack, now_us), "l2"), found
+
+    def would_serve(self, key: RowKey, state: State) -> bool:
+        """Whether an L2 that said this would be served by, taking nothing in."""
+        now_us = self._clock.now_us()
+        pack = pack_state(key.plan, key.id, state, now_us)
+        return bool(pack.row) and not key.plan.is_strong and now_us < self._due_in_l2(key, pack).hard_us
+
+    def is_due_in_l2(self, key: RowKey, state: State) -> bool:
+        """Whether L2 would be refreshed behind a hit of this."""
+        now_us = self._clock.now_us()
+        return now_us >= self._due_in_l2(key, pack_state(key.plan, key.id, state, now_us)).soft_us
+
+    def alone(self, key: RowKey, from_l2: State | None) -> State | None:
+        """What L2 alone would be served with, under what this sidecar wrote of late; None = a load."""
+        now_us = self._clock.now_us()
+        if from_l2 is None or self._is_outrun(key, from_l2, now_us):
+            return None
+        state = merged(key.plan, from_l2, self._written(key, now_us)) or from_l2
+        return state if self.would_serve(key, state) else None
+
+    def _prolong(self, known: Known, now_us: int) -> None:
+        """Let Redis keep for as long as the policy of now says what it holds by a shorter one.
+
+        Once for each entry that L1 takes in after the edit: it is told again of what it said itself.
+        """
+        key, state, past = known.key, known.from_l2, known.key.plan.past
+        if self._writer is None or state is None or past.policy is None:
+            return
+        if not is_kept_too_short(state, key.plan.policy, past, now_us):
+            return
+        entry = self._l1.held(key.plan, key.id, now_us)
+        is_told = (
+            entry is not None
+            and entry.taken_at_us >= past.edited_at_us
+            and entry.pack.loaded_at_us == state.loaded_at_us
+        )
+        if not is_told:
+            self._writer.backfill(key, state)
 
     def take_l3(self, said: Said, state: State, sequence: int) -> Loaded | None:
         """Take what L3 said; None = a write is known that it does not show, so read again, strongly.
 
-        ``sequence`` is where this sidecar's writes were when the read began. A strong read that began after
-        everything known is the truth, whatever revision it has (another writer may have replaced the row): it
-        is served, but not cached while a marker stands above it.
+        ``sequence`` is where the writes known of here were when the read began. A strong read that began
+        after everything known is the truth, whatever revision it has (another writer may have replaced the
+        row): it is served, but not cached while a marker stands above it.
         """
         key, now_us = said.known.key, self._clock.now_us()
         is_truth = said.strong and not self.wrote_since(key, sequence)
@@ -96,29 +150,49 @@ class Arrivals:
             newest = merged(key.plan, known, self._above(key, known, now_us)) or state
         pack = pack_state(key.plan, key.id, newest, now_us)
         if pack.row:
-            self._offer(key, state, now_us)
+            if not key.plan.policy.remote.is_shadow:  # `pannier_sidecar.shadow` looks at L2 first
+                self._admit(said.known, state, now_us)
             if key.plan.is_strong and not is_truth:
                 # right for who asked before the write that overtook it, and for nobody else
                 return Loaded(self._l1.make(key.plan, pack, now_us), "l3")
-            return Loaded(self._l1.put(key.plan, key.id, pack, now_us), "l3")
+            return Loaded(self._take_in(said.known, pack, now_us), "l3")
         if not is_truth:
             return None
         truth = pack_state(key.plan, key.id, state, now_us)
         return Loaded(self._l1.make(key.plan, truth, now_us), "l3") if truth.row else None
 
-    def _offer(self, key: RowKey, state: State, now_us: int) -> None:
+    def _admit(self, known: Known, state: State, now_us: int) -> None:
+        """Offer L2 what L3 said; where values are stored on their second load, the first leaves a ghost."""
+        key = known.key
+        if (
+            self._writer is not None
+            and key.plan.policy.remote_admission == "OnSecondHit"
+            and known.is_new_to_l2
+            and self._recent.delta(key, now_us) is None
+            and is_worth_a_ghost(state)
+        ):
+            self._writer.leave_ghost(key)
+        else:
+            self.offer(key, state)
+
+    def offer(self, key: RowKey, state: State) -> None:
         """Offer L2 what L3 said, under what was written of late: Redis may have lost that meanwhile."""
-        if self._writer is not None and key.plan.policy.remote.state == "Enabled":
-            written = self._recent.delta(key, now_us)
+        if self._writer is not None and key.plan.policy.remote.is_filled:
+            written = self._recent.delta(key, self._clock.now_us())
             self._writer.backfill(key, merged(key.plan, state, written) or state)
 
     @property
+    def epoch(self) -> int:
+        """L1's epoch now, for `know`."""
+        return self._l1.epoch
+
+    @property
     def sequence(self) -> int:
-        """Where this sidecar's writes are, for `wrote_since`."""
+        """Where the writes that are known of here are, for `wrote_since`."""
         return self._recent.sequence
 
     def wrote_since(self, key: RowKey, sequence: int) -> bool:
-        """Whether this sidecar wrote the id since."""
+        """Whether the id was written since, as far as this sidecar wrote it or heard of it."""
         return self._recent.wrote_since(key, sequence, self._clock.now_us())
 
     def fall_back(self, known: Known, error: TierError) -> Loaded:
@@ -128,7 +202,7 @@ class Arrivals:
         """
         key, now_us = known.key, self._clock.now_us()
         plan = key.plan
-        entry = self._l1.held(plan, key.id, now_us)
+        entry = self._serving(key, now_us)
         if entry is not None and entry.row and now_us < entry.hard_us and not plan.is_strong:
             self._l1.postpone(key, now_us)
             return Loaded(entry, "l1", error=error)
@@ -145,21 +219,56 @@ class Arrivals:
         if not pack.row or pack.is_negative:
             return Loaded(None, "l3", error=error)
         source: Source = "l1" if known.from_l2 is None else "l2"
-        return Loaded(self._l1.put_stale(key, pack, now_us, until_us), source, stale=True, error=error)
+        stale = self._l1.put_stale(key, pack, now_us, until_us, known.epoch)
+        return Loaded(stale, source, stale=True, error=error)
+
+    def leave(self, key: RowKey, for_us: int) -> Loaded | None:
+        """Serve what L1 holds within its hard deadline; another sidecar renews it, so ask later for that."""
+        entry = self._l1.renew_at(key, (now_us := self._clock.now_us()) + for_us, now_us)
+        return None if entry is None else Loaded(entry, "l1")
+
+    def keep(self, key: RowKey) -> Loaded | None:
+        """Serve what L1 holds on while L2 is silent, until L2 would have had it renewed: no storm on L3."""
+        now_us = self._clock.now_us()
+        entry = self._serving(key, now_us)
+        is_due = entry is None or now_us >= self._due_in_l2(key, entry.pack).soft_us
+        return None if is_due else self.leave(key, RETRY_US)
 
     def _above(self, key: RowKey, state: State | None, now_us: int) -> State | None:
         """What was written of late, and what L1 holds, as long as it may correct ``state``."""
         written = self._written(key, now_us)
-        entry = self._l1.held(key.plan, key.id, now_us)
+        entry = self._serving(key, now_us)
         if entry is None or (state is not None and entry.pack.is_superseded_by(state)):
             return written
         bound_us = entry.hard_us
-        if key.plan.policy.remote.state == "Enabled":
+        if key.plan.policy.remote.is_served:
             bound_us = remote_deadlines(key.plan, entry.pack.loaded_at_us, 0, negative=False).hard_us
         return merged(key.plan, entry.state(), written) if now_us < bound_us else written
 
+    def _serving(self, key: RowKey, now_us: int) -> LocalEntry | None:
+        """What L1 holds of a key, where answers may come from it: nothing of a shadow gets into them."""
+        return self._l1.held(key.plan, key.id, now_us) if key.plan.policy.local.is_served else None
+
+    def _take_in(self, known: Known, pack: Pack, now_us: int) -> LocalEntry:
+        """Put into L1 what is served."""
+        key = known.key
+        if self._keeps_its_own(key, now_us):
+            return self._l1.make(key.plan, pack, now_us)
+        return self._l1.put_loaded(key.plan, key.id, pack, now_us, known.epoch)
+
+    def _keeps_its_own(self, key: RowKey, now_us: int) -> bool:
+        """Whether L1 is a shadow that would not have loaded now: it keeps what it would have served."""
+        if not key.plan.policy.local.is_shadow:
+            return False
+        entry = self._l1.held(key.plan, key.id, now_us)
+        return entry is not None and bool(entry.row) and now_us < entry.soft_us
+
+    def _due_in_l2(self, key: RowKey, pack: Pack) -> Deadlines:
+        jitter = self._remote_jitter(key.plan, key.id, pack.loaded_at_us)
+        return remote_deadlines(key.plan, pack.loaded_at_us, jitter, negative=pack.is_negative)
+
     def _written(self, key: RowKey, now_us: int) -> State | None:
-        """What this sidecar wrote of late, and what of it L2 has not confirmed."""
+        """What this sidecar wrote or heard of late, and what it wrote that L2 has not confirmed."""
         state = self._recent.delta(key, now_us)
         return state if self._writer is None else merged(key.plan, state, self._writer.overlay(key, None))
 

@@ -3,7 +3,9 @@
 A *backfill* repeats what L3 said; when there is too much of it the oldest is dropped, when Redis fails it is
 gone. A *write* is kept until Redis confirmed it or no older entry in Redis may be served any more. Until then
 `overlay` lays it over what Redis says, so that a client reads its own writes through one sidecar while Redis
-fails. Both are coalesced per id. It does not read, and knows no freshness. From here to `RedisTier.merge`.
+fails. Both are coalesced per id. Writes are announced to the other sidecars in the round trip that merges
+them, right after the merge: whoever hears of one finds it in L2, and one that was not announced is not
+confirmed. It does not read, and knows no freshness. From here to `RedisTier.merge`.
 """
 
 from __future__ import annotations
@@ -11,20 +13,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, Self
+from typing import Protocol, Self
 
 from pannier.keys import cache_key
 from pannier_sidecar.backfill_queue import DEFAULT_LIMITS, BoundedQueue, Entry, QueueLimits, Waiting, merged
 from pannier_sidecar.clock import Clock
-from pannier_sidecar.entry.lifetime import GUARD_SECONDS
-from pannier_sidecar.entry.record import MICROSECONDS, READ_MARGIN_US, Record
+from pannier_sidecar.entry.ghost import RECORD_GHOST, TIMELINE_GHOST
+from pannier_sidecar.entry.lifetime import longest_kept_seconds
+from pannier_sidecar.entry.record import MICROSECONDS
 from pannier_sidecar.errors import TierError, TierMisconfigured
+from pannier_sidecar.floors import Floors
+from pannier_sidecar.lease import Lease
 from pannier_sidecar.metrics import BackfillUsage
 from pannier_sidecar.plan import GroupPlan
+from pannier_sidecar.recent_writes import newest_revision
 from pannier_sidecar.row import RowKey
+from pannier_sidecar.tiers.l2 import SharedMerger
 from pannier_sidecar.tiers.l2_redis import require_stored
+from pannier_sidecar.written_messages import messages_of
 
 _BATCH = 200
 """Merges per round trip."""
@@ -35,48 +43,46 @@ _LAST_FLUSH_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class Merger(Protocol):
-    """Merges entries into L2."""
-
-    async def merge(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
-        """Merge each; None where it is done."""
-        ...
-
-
 class BackfillMetrics(Protocol):
     """What the writer counts."""
 
     def backfill(self, event: str, n: int = 1) -> None:
-        """``n`` entries were enqueued, written, dropped, failed (at each try), or cost an overflow."""
+        """``n`` entries were enqueued, written, turned away, dropped, failed, or cost an overflow."""
         ...
 
-
-class _Floor(NamedTuple):
-    """Of a group that had to forget writes: what L2 says without knowing this revision is a miss."""
-
-    revision: int
-    until_us: int
+    def invalidation(self, group: str, event: str, n: int = 1) -> None:
+        """``n`` ids of a group were published, or Redis refused to let this sidecar publish them."""
+        ...
 
 
 class L2Writer:
     """The background writer. Owned through ``async with``; leaving it flushes for a moment what is left."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it brings together)
         self,
-        tier: Merger,
+        tier: SharedMerger,
         *,
         clock: Clock,
         metrics: BackfillMetrics,
         dice: Callable[[], float],
+        latest: Callable[[GroupPlan], GroupPlan] = lambda plan: plan,
         limits: QueueLimits = DEFAULT_LIMITS,
+        sender: bytes,
     ) -> None:
+        """Take a tier and what surrounds it.
+
+        ``sender`` tells this sidecar's announcements from those of others; ``latest`` gives a group as it is
+        now: a lengthened TTL lengthens what has to be remembered.
+        """
         self._tier = tier
+        self._sender = sender
+        self._latest = latest
         self._clock = clock
         self._metrics = metrics
         self._dice = dice
         self._backfills = BoundedQueue(limits)
         self._unconfirmed = BoundedQueue(limits)
-        self._floors: dict[str, _Floor] = {}
+        self._floors = Floors()
         self._work = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,6 +90,14 @@ class L2Writer:
 
     def backfill(self, key: RowKey, entry: Entry) -> None:
         """Offer what L3 said."""
+        self._offer(key, entry)
+
+    def leave_ghost(self, key: RowKey) -> None:
+        """Leave a sign that the key was asked for once."""
+        self._metrics.backfill("turned_away")
+        self._offer(key, TIMELINE_GHOST if key.plan.is_timeline else RECORD_GHOST)
+
+    def _offer(self, key: RowKey, entry: Entry) -> None:
         require_stored(key.plan)
         address = cache_key(key.plan.cache_prefix, key.id)
         dropped = self._backfills.put(address, key, entry, self._clock.now_us())
@@ -91,25 +105,34 @@ class L2Writer:
             self._metrics.backfill("dropped", len(dropped))
         self._enqueued()
 
+    async def hand_over(self, leases: Sequence[Lease]) -> None:
+        """Send what waits of these keys now, past everything else, and let go of their leases behind it.
+
+        Other sidecars wait for it. Where nothing waits there is nothing to bring, and they need not wait.
+        """
+        addresses = (cache_key(lease.key.plan.cache_prefix, lease.key.id) for lease in leases)
+        batch = [taken for address in addresses if (taken := self._backfills.take(address)) is not None]
+        self._count(await self._sent(batch, 0, leases))
+
     def confirm(self, key: RowKey, delta: Entry) -> None:
         """Take over a write that L3 acknowledged, to be kept until L2 has it."""
         require_stored(key.plan)
         address = cache_key(key.plan.cache_prefix, key.id)
         forgotten = self._unconfirmed.put(address, key, delta, self._clock.now_us())
         for waiting in forgotten:
-            self._raise_floor(waiting)
+            prefix = waiting.key.plan.cache_prefix
+            self._floors.lift(prefix, newest_revision(waiting.entry), waiting.since_us)
         if forgotten:
             self._metrics.backfill("overflow", len(forgotten))
         self._enqueued()
 
     def overlay(self, key: RowKey, entry: Entry | None) -> Entry | None:
         """What L2 said of the key under the writes it has not confirmed; None if it cannot know of them."""
-        floor = self._floors.get(key.plan.cache_prefix)
-        if floor is not None:
-            if self._clock.now_us() >= floor.until_us:
-                del self._floors[key.plan.cache_prefix]
-            elif entry is not None and _knows_until(entry) < floor.revision:
-                entry = None
+        prefix = key.plan.cache_prefix
+        if entry is not None and self._floors.hides(
+            prefix, entry, self._clock.now_us(), self._kept_us(key.plan)
+        ):
+            entry = None
         if not self._unconfirmed.waiting:
             return entry
         waiting = self._unconfirmed.waiting.get(cache_key(key.plan.cache_prefix, key.id))
@@ -133,13 +156,9 @@ class L2Writer:
         self._idle.clear()
         self._work.set()
 
-    def _raise_floor(self, waiting: Waiting) -> None:
-        """Remember for the whole group what cannot be remembered for one id any more."""
-        prefix = waiting.key.plan.cache_prefix
-        held = self._floors.get(prefix, _Floor(0, 0))
-        until_us = waiting.since_us + _kept_us(waiting.key.plan)
-        revision = _newest_revision(waiting.entry)
-        self._floors[prefix] = _Floor(max(held.revision, revision), max(held.until_us, until_us))
+    def _kept_us(self, plan: GroupPlan) -> int:
+        """How long an older entry of the group may be served out of Redis, fresh or stale."""
+        return longest_kept_seconds(self._latest(plan).policy) * MICROSECONDS
 
     async def _run(self) -> None:
         failures = 0
@@ -169,10 +188,8 @@ class L2Writer:
             if (taken := self._backfills.take(address)) is not None
         ]
         batch = [waiting for _, waiting in writes] + backfills
-        outcomes = await self._sent(batch)
-        failed = sum(outcome is not None for outcome in outcomes)
-        self._metrics.backfill("written", len(batch) - failed)
-        self._metrics.backfill("failed", failed)
+        outcomes = await self._sent(batch, len(writes))
+        self._count(outcomes)
         is_done = True
         for (address, waiting), outcome in zip(writes, outcomes, strict=False):
             if outcome is not None:
@@ -182,15 +199,50 @@ class L2Writer:
                 self._unconfirmed.take(address)
         return is_done
 
-    async def _sent(self, batch: Sequence[Waiting]) -> list[TierError | None]:
-        """Merge a batch; a fault of ours in one entry costs neither its neighbours nor the writer."""
+    def _count(self, outcomes: Sequence[TierError | None]) -> None:
+        failed = sum(outcome is not None for outcome in outcomes)
+        self._metrics.backfill("written", len(outcomes) - failed)
+        self._metrics.backfill("failed", failed)
+
+    async def _sent(
+        self, batch: Sequence[Waiting], writes: int, leases: Sequence[Lease] = ()
+    ) -> list[TierError | None]:
+        """Merge a batch and announce the writes in front of it.
+
+        A fault of ours in one entry costs neither its neighbours nor the writer.
+        """
         try:
-            return await self._tier.merge([(waiting.key, waiting.entry) for waiting in batch])
+            messages = messages_of(self._sender, batch[:writes])
+            deltas = [(waiting.key, waiting.entry) for waiting in batch]
+            outcomes = await self._tier.merge(deltas, leases, list(messages.values()))
         except Exception as error:
             if len(batch) == 1:
                 log.exception("an entry of %s could not be sent to L2", batch[0].key.plan.name)
                 return [TierMisconfigured("l2", f"cannot be sent: {error}")]
-        return [outcome for one in batch for outcome in await self._sent([one])]
+        else:
+            published = dict(zip(messages, outcomes[len(batch) :], strict=True))
+            self._hold_back(batch[:writes], outcomes, published)
+            return outcomes[: len(batch)]
+        return [
+            outcome
+            for position, one in enumerate(batch)
+            for outcome in await self._sent([one], int(position < writes))
+        ]
+
+    def _hold_back(
+        self,
+        writes: Sequence[Waiting],
+        outcomes: list[TierError | None],
+        published: Mapping[str, TierError | None],
+    ) -> None:
+        """A write that was not announced is not done either, unless Redis refuses that for good."""
+        for position, waiting in enumerate(writes):
+            plan = waiting.key.plan
+            fault = published[plan.cache_prefix]
+            if fault is None or isinstance(fault, TierMisconfigured):
+                self._metrics.invalidation(plan.name, "refused" if fault else "published")
+            else:
+                outcomes[position] = outcomes[position] or fault
 
     def _forget_outlived(self) -> None:
         """Let go of writes that no servable entry of L2 can be older than."""
@@ -198,7 +250,7 @@ class L2Writer:
         outlived = [
             address
             for address, waiting in self._unconfirmed.waiting.items()
-            if now_us >= waiting.since_us + _kept_us(waiting.key.plan)
+            if now_us >= waiting.since_us + self._kept_us(waiting.key.plan)
         ]
         for address in outlived:
             self._unconfirmed.take(address)
@@ -231,20 +283,3 @@ class L2Writer:
         running = "running" if self._task is not None and not self._task.done() else "stopped"
         waiting = f"{usage.queued} queued, {usage.unconfirmed} unconfirmed"
         return f"<L2Writer {running}, {waiting}, {len(self._floors)} floors>"
-
-
-def _kept_us(plan: GroupPlan) -> int:
-    return max(plan.policy.remote.hard_ttl_seconds, GUARD_SECONDS) * MICROSECONDS
-
-
-def _newest_revision(entry: Entry) -> int:
-    if isinstance(entry, Record):
-        return entry.revision
-    return max((register.revision for register in entry.registers.values()), default=entry.as_of)
-
-
-def _knows_until(entry: Entry) -> int:
-    """The revision up to which the entry is sure to know of every write of its id."""
-    if isinstance(entry, Record):
-        return max(entry.revision, entry.loaded_at_us - READ_MARGIN_US)
-    return entry.as_of

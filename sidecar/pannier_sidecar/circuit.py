@@ -49,6 +49,10 @@ class Circuit(msgspec.Struct, frozen=True, gc=False):
         """
         return self if self.state == "closed" else Circuit("half_open", now_us, self.pause_us)
 
+    def hopeful(self) -> Circuit:
+        """The tier was heard of another way: the next call may try at once, whatever is left of the pause."""
+        return Circuit("open", 0, FIRST_PAUSE_US) if self.state == "open" else self
+
     def succeeded(self) -> Circuit:
         """A call was answered: whatever it was, the tier is there."""
         return self if self == _HEALTHY else _HEALTHY

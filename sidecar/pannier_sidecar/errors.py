@@ -3,10 +3,12 @@
 ::
 
     PannierError
+    ├── Overloaded                too much is under way in this sidecar: refused before anything was done
     └── TierError                 a tier gave no answer: the state of the key is *unknown*, never *missing*
         ├── TierUnavailable       refused, down, circuit open, garbage, wrong credentials
         ├── TierTimeout           no answer within its budget
         ├── TierThrottled         asked to slow down, retries within the budget were used up
+        ├── TierOverloaded        not asked: this sidecar has too many calls to it under way
         └── TierMisconfigured     missing table, wrong key schema, access denied: a person has to act
 
 Foreign errors are translated into these once, in the adapter that owns the client, with ``from``. In bulk
@@ -19,6 +21,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from pannier.errors import PannierError
+
+
+class Overloaded(PannierError):
+    """The sidecar has too much under way to begin this; ``retry_after_seconds`` says when to come back."""
+
+    reason: ClassVar[str] = "Overloaded"
+
+    def __init__(self, message: str, retry_after_seconds: int) -> None:
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
 
 
 class TierError(PannierError):
@@ -48,6 +61,12 @@ class TierThrottled(TierError):
     """The tier asked to slow down."""
 
     reason = "TierThrottled"
+
+
+class TierOverloaded(TierError):
+    """The tier was not asked: this sidecar has too many calls to it under way. Says nothing of its health."""
+
+    reason = "TierOverloaded"
 
 
 class TierMisconfigured(TierError):

@@ -1,13 +1,15 @@
 """The Prometheus text of `Metrics`: the only module that knows the Prometheus client.
 
-`FAMILIES` lists every metric with labels and documentation; docs/reference/metrics.md is tested against it.
+`pannier_sidecar.metric_families` lists every metric with labels and documentation.
 Samples are read from the counters at scrape time, so counting itself stays an integer addition.
 """
+
+# Longer than 300 lines because it is a list: every metric with its words, and the one place that fills them.
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -18,100 +20,12 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from pannier_sidecar.metrics import CIRCUIT_STATES, OUTCOMES, GroupCounters, Histogram, Metrics
+from pannier_sidecar.instruments import Histogram
+from pannier_sidecar.metric_families import FAMILIES
+from pannier_sidecar.metrics import CIRCUIT_STATES, OUTCOMES, GroupCounters, Metrics
+from pannier_sidecar.subscription_counts import SubscriptionCounts
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Family(NamedTuple):
-    """One metric: what it is called, what it is labelled by, what it means."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    labels: tuple[str, ...]
-    help: str
-
-
-FAMILIES: Final = (
-    Family(
-        "pannier_rows_read_total",
-        "counter",
-        ("group", "outcome"),
-        "Rows answered, each in one outcome: found in l1, l2, l3 or on_demand; negative (missing, known from"
-        " a cache); missing (L3 said so just now); unknown (no tier answered); stale (past the hard TTL,"
-        " under stale-if-error).",
-    ),
-    Family(
-        "pannier_rows_outdated_total",
-        "counter",
-        ("group",),
-        "Rows whose event time was older than the max_age_seconds of the read.",
-    ),
-    Family(
-        "pannier_deprecated_features_read_total",
-        "counter",
-        ("group",),
-        "Deprecated features that reads named; at zero they can be removed.",
-    ),
-    Family(
-        "pannier_refreshes_total",
-        "counter",
-        ("group", "kind"),
-        "Background refreshes of L1 entries: early (by dice before the soft deadline) or soft (past it).",
-    ),
-    Family("pannier_l3_lookups_total", "counter", ("group",), "Keys looked up in L3."),
-    Family("pannier_l3_missing_total", "counter", ("group",), "Keys looked up in L3 that it does not hold."),
-    Family(
-        "pannier_load_duration_seconds",
-        "histogram",
-        ("tier", "group"),
-        "Time one load of a group's keys took in a tier.",
-    ),
-    Family(
-        "pannier_served_age_seconds",
-        "histogram",
-        ("group",),
-        "Age of served values: time since L3 said so.",
-    ),
-    Family("pannier_writes_total", "counter", ("group", "verdict"), "Writes by what became of them."),
-    Family(
-        "pannier_records_replaced_total",
-        "counter",
-        ("group",),
-        "Timeline records that replaced another record of the same instant; a tie-breaker would keep both.",
-    ),
-    Family("pannier_backfill_events_total", "counter", ("event",), "What the background writer of L2 did."),
-    Family("pannier_backfill_queue_entries", "gauge", (), "Entries waiting to be written to L2."),
-    Family("pannier_backfill_unconfirmed_entries", "gauge", (), "Writes whose L2 step is not confirmed yet."),
-    Family("pannier_l1_bytes", "gauge", ("group",), "Bytes that L1 holds."),
-    Family("pannier_l1_entries", "gauge", ("group",), "Entries that L1 holds."),
-    Family("pannier_l1_evictions_total", "counter", ("group",), "Entries that L1 dropped for lack of room."),
-    Family("pannier_l1_limit_bytes", "gauge", (), "Upper bound of L1's bytes in this process."),
-    Family(
-        "pannier_tier_errors_total", "counter", ("tier", "reason"), "Calls to a tier that gave no answer."
-    ),
-    Family(
-        "pannier_tier_circuit_state",
-        "gauge",
-        ("tier", "state"),
-        "1 for the state the tier's circuit breaker is in, 0 for the others.",
-    ),
-    Family("pannier_catalog_revision", "gauge", (), "Revision of the catalog that is served; 0 = none yet."),
-    Family("pannier_catalog_groups", "gauge", (), "Groups in the catalog that is served."),
-    Family(
-        "pannier_catalog_problems",
-        "gauge",
-        ("reason",),
-        "Why something of the mounted catalog is not served; the last good version is served on.",
-    ),
-    Family(
-        "pannier_problems_total",
-        "counter",
-        ("reason",),
-        "Requests, and reads within one, that were answered with a problem.",
-    ),
-    Family("pannier_build_info", "gauge", ("version",), "Always 1; the version is the label."),
-)
 
 
 def reference_table() -> str:
@@ -156,7 +70,9 @@ class _MetricsCollector(Collector):
         for name, held in usage.items():
             families.add("pannier_l1_bytes", held.bytes, name)
             families.add("pannier_l1_entries", held.entries, name)
+            families.add("pannier_l1_stores_total", held.stores, name)
             families.add("pannier_l1_evictions_total", held.evictions, name)
+            families.add("pannier_l1_turned_away_total", held.turned_away, name)
         families.add_process(self._metrics)
         families.add("pannier_build_info", 1, self._version)
         yield from families.made()
@@ -200,9 +116,18 @@ class _Families:
         self.add("pannier_records_replaced_total", counters.replaced, group)
         for verdict, n in counters.writes.items():
             self.add("pannier_writes_total", n, group, verdict)
+        for lease_event, n in counters.leases.items():
+            self.add("pannier_leases_total", n, group, lease_event)
+        for event, n in counters.invalidations.items():
+            self.add("pannier_invalidations_total", n, group, event)
         for tier, histogram in counters.loads.items():
             self.add_histogram("pannier_load_duration_seconds", histogram, tier, group)
         self.add_histogram("pannier_served_age_seconds", counters.served_age, group)
+        for check, n in counters.observed.checks.items():
+            self.add("pannier_consistency_checks_total", n, group, *check)
+        self.add_histogram("pannier_consistency_stale_for_seconds", counters.stale_for, group)
+        for shadow, n in counters.observed.shadow.items():
+            self.add("pannier_shadow_total", n, group, *shadow)
 
     def add_process(self, metrics: Metrics) -> None:
         """Everything that is not of one group."""
@@ -217,6 +142,8 @@ class _Families:
         for tier, now in metrics.circuits.items():
             for state in CIRCUIT_STATES:
                 self.add("pannier_tier_circuit_state", state == now, tier, state)
+        self.add_load(metrics)
+        self._add_subscription(metrics.subscription)
         usage = metrics.backfill_usage()
         if usage is not None:
             self.add("pannier_backfill_queue_entries", usage.queued)
@@ -224,6 +151,26 @@ class _Families:
         self.add("pannier_l1_limit_bytes", metrics.l1_limit_bytes)
         self.add("pannier_catalog_revision", metrics.catalog_revision)
         self.add("pannier_catalog_groups", metrics.catalog_groups)
+
+    def add_load(self, metrics: Metrics) -> None:
+        """How much is under way, and what was done about it."""
+        for (kind,), n in metrics.sheds.items():
+            self.add("pannier_shed_total", n, kind)
+        for (event,), n in metrics.hedges.items():
+            self.add("pannier_hedges_total", n, event)
+        for name, room in metrics.rooms().items():
+            self.add("pannier_in_flight", room.in_flight, name)
+            self.add("pannier_in_flight_limit", room.limit, name)
+        self.add_histogram("pannier_loop_delay_seconds", metrics.loop_delay)
+
+    def _add_subscription(self, counts: SubscriptionCounts) -> None:
+        self.add_histogram("pannier_invalidation_delay_seconds", counts.delay)
+        self.add("pannier_invalidation_messages_total", counts.published)
+        self.add("pannier_invalidation_deliveries_total", counts.delivered)
+        self.add("pannier_invalidation_losses_total", counts.losses)
+        self.add("pannier_l1_epoch", counts.epoch)
+        if counts.state != "absent":
+            self.add("pannier_invalidation_listening", counts.state == "listening")
 
     def made(self) -> Iterator[Metric]:
         """The families, in the order of `FAMILIES`."""

@@ -34,6 +34,10 @@ class Known(msgspec.Struct, frozen=True, gc=False):
     """What L2 said, at any age."""
     needs_strong_read: bool
     """Whether an eventually consistent read of L3 could answer with less than is known to exist."""
+    epoch: int
+    """L1's epoch when the load began: what was announced before a later one may be missing here."""
+    is_new_to_l2: bool = False
+    """Whether L2 was asked and had nothing of it, not even a ghost."""
 
 
 class Said(msgspec.Struct, frozen=True, gc=False):

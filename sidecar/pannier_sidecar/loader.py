@@ -10,9 +10,9 @@ path's.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -20,36 +20,51 @@ from pannier_sidecar.arrivals import Arrivals
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.entry.timeline import Timeline
-from pannier_sidecar.errors import TierError, TierUnavailable
+from pannier_sidecar.errors import TierError, TierOverloaded, TierUnavailable
+from pannier_sidecar.given_up import given_up, range_given_up
 from pannier_sidecar.known import Known, Loaded, Said
 from pannier_sidecar.l3_reads import L3Reads
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.recent_writes import State
 from pannier_sidecar.row import RowKey, TimelineQuery
+from pannier_sidecar.shadow import Shadow
+from pannier_sidecar.shared_flight import SharedFlight
 from pannier_sidecar.single_flight import Land, SingleFlight
 from pannier_sidecar.tiers.l2 import SharedReader
+from pannier_sidecar.underway import Underway
 
 MAX_ATTEMPTS: Final = 5
 """Reads of one load; each next one is caused by a write that was acknowledged during the last."""
-
-log = logging.getLogger(__name__)
 
 
 class Loader:
     """Owned through ``async with``."""
 
-    def __init__(
-        self, *, arrivals: Arrivals, l2: SharedReader | None, l3: L3Reads, clock: Clock, metrics: Metrics
+    def __init__(  # noqa: PLR0913 (the parts it brings together)
+        self,
+        *,
+        arrivals: Arrivals,
+        l2: SharedReader | None,
+        l3: L3Reads,
+        shadow: Shadow,
+        shared: SharedFlight | None,
+        underway: Underway,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._arrivals = arrivals
+        self._shadow = shadow
         self._l2 = l2
+        self._shared = shared
         self._l3 = l3
         self._clock = clock
         self._metrics = metrics
-        self._keys: SingleFlight[RowKey, Loaded] = SingleFlight(_crashed)
-        self._strong_keys: SingleFlight[tuple[RowKey, int], Loaded] = SingleFlight(_crashed)
+        self._keys: SingleFlight[RowKey, Loaded] = SingleFlight(given_up, underway.of)
+        self._strong_keys: SingleFlight[tuple[RowKey, int], Loaded] = SingleFlight(
+            given_up, lambda tokens: underway.of(key for key, _ in tokens)
+        )
         self._ranges: SingleFlight[tuple[TimelineQuery, int], Timeline | TierError] = SingleFlight(
-            _range_crashed
+            range_given_up, lambda tokens: underway.of(RowKey(query.plan, query.id) for query, _ in tokens)
         )
         self._last_token = 0
         self._owned = AsyncExitStack()
@@ -65,12 +80,12 @@ class Loader:
             flights[key] = flight
         return flights
 
-    def refresh(self, due: Mapping[RowKey, Freshness]) -> None:
+    def refresh(self, due: Mapping[RowKey, Freshness]) -> Collection[asyncio.Future[Loaded]]:
         """Renew what L1 holds of these keys in the background, unless a load of them is under way."""
         new = [key for key in due if not self._keys.is_flying(key)]
         for key in new:
             self._metrics.refresh(key.plan.name, _kind(due[key]))
-        self._keys.join(new, self._refresh)
+        return self._keys.join(new, self._refresh).values()
 
     def load_ranges(
         self, queries: Sequence[TimelineQuery]
@@ -101,33 +116,43 @@ class Loader:
     async def _load(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
         """Ask L2 first: fresh and soft entries are served; a soft one is renewed from L3 behind that."""
         below: list[Known] = []
-        due: list[RowKey] = []
-        for known in await self._ask_l2(keys):
+        due: dict[RowKey, Known] = {}
+        asked, answered = await self._ask_l2(keys, land)
+        for known in asked:
             loaded, found = self._arrivals.take_l2(known, self.load_us(known.key.plan.name))
             if loaded is None:
                 below.append(known)
                 continue
             land(known.key, loaded)
             if found is not Freshness.FRESH:
-                due.append(known.key)
+                due[known.key] = known
                 self._metrics.refresh(known.key.plan.name, _kind(found))
-        self._keys.join(due, self._reload)
-        await self._load_l3(below, land)
+        self._keys.join(tuple(due), partial(self._reload, due))
+        await self._load_below(below, answered, land)
 
     async def _refresh(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
         """Renew L1 from L2; only what is due for renewal there is loaded from L3."""
         below = []
-        for known in await self._ask_l2(keys):
+        asked, answered = await self._ask_l2(keys, land)
+        for known in asked:
+            kept = self._arrivals.keep(known.key) if self._is_l2_silent(known.key, answered) else None
+            if kept is not None:
+                land(known.key, kept)
+                continue
             loaded, found = self._arrivals.take_l2(known, self.load_us(known.key.plan.name))
             if loaded is None or found is not Freshness.FRESH:
                 below.append(known)
             else:
                 land(known.key, loaded)
-        await self._load_l3(below, land)
+        await self._load_below(below, answered, land)
 
-    async def _reload(self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]) -> None:
+    async def _reload(
+        self, due: Mapping[RowKey, Known], keys: Sequence[RowKey], land: Land[RowKey, Loaded]
+    ) -> None:
         """Load what L2 said a moment ago is due for renewal."""
-        await self._load_l3([self._arrivals.know(key, None) for key in keys], land)
+        await self._load_below(
+            [self._arrivals.know(key, due[key].from_l2, due[key].epoch) for key in keys], due, land
+        )
 
     async def _load_strong(
         self, tokens: Sequence[tuple[RowKey, int]], land: Land[tuple[RowKey, int], Loaded]
@@ -164,13 +189,28 @@ class Loader:
             strong = True
         return said
 
-    async def _ask_l2(self, keys: Sequence[RowKey]) -> list[Known]:
-        """What is known of the keys above L3, with one round trip to L2 for those that it serves."""
-        said = await self._read_l2(keys)
-        return [self._arrivals.know(key, said.get(key)) for key in keys]
+    async def _ask_l2(
+        self, keys: Sequence[RowKey], land: Land[RowKey, Loaded]
+    ) -> tuple[list[Known], Collection[RowKey]]:
+        """What is known of the keys above L3, with one round trip to L2, and which of them L2 answered.
 
-    async def _read_l2(self, keys: Sequence[RowKey]) -> dict[RowKey, State]:
-        asked = [key for key in keys if key.plan.policy.remote.state == "Enabled"]
+        Keys that found no room on the way to L2 end here: L3 is dearer, so they would only make it worse.
+        """
+        epoch = self._arrivals.epoch
+        said = await self._read_l2(keys)
+        known = []
+        for key in keys:
+            state = said.get(key)
+            if isinstance(state, TierOverloaded):
+                land(key, self._arrivals.fall_back(self._arrivals.know(key, None, epoch), state))
+            else:
+                known.append(self._arrivals.know(key, state, epoch, was_l2_asked=key in said))
+        return known, said.keys()
+
+    async def _read_l2(self, keys: Sequence[RowKey]) -> dict[RowKey, State | TierOverloaded | None]:
+        """What L2 said of the keys that it serves, in one round trip; a key it did not answer is left out."""
+        asked = [key for key in keys if key.plan.policy.remote.is_served]
+        self._shadow.ask_l2(keys)
         if self._l2 is None or not asked:
             return {}
         start_us = self._clock.now_us()
@@ -181,8 +221,27 @@ class Loader:
         return {
             key: answer
             for key, answer in zip(asked, answers, strict=True)
-            if answer is not None and not isinstance(answer, TierError)
+            if isinstance(answer, TierOverloaded) or not isinstance(answer, TierError)
         }
+
+    def _is_l2_silent(self, key: RowKey, answered: Collection[RowKey]) -> bool:
+        """Whether L2 should have answered for the key and did not."""
+        return self._l2 is not None and key.plan.policy.remote.is_served and key not in answered
+
+    async def _load_below(
+        self, wanted: Sequence[Known], answered: Collection[RowKey], land: Land[RowKey, Loaded]
+    ) -> None:
+        """Load from L3, one sidecar for all where L2 answers and can say which one."""
+        if self._shared is None:
+            await self._load_l3(wanted, land)
+            return
+        shared = [known for known in wanted if known.key in answered]
+        alone = [known for known in wanted if known.key not in answered]
+        async with asyncio.TaskGroup() as loads:
+            if shared:
+                loads.create_task(self._shared.load(shared, land, self._load_l3))
+            if alone:
+                loads.create_task(self._load_l3(alone, land))
 
     async def _load_l3(self, wanted: Sequence[Known], land: Land[RowKey, Loaded]) -> None:
         """Read until every key has an answer that nothing known to exist contradicts."""
@@ -203,11 +262,13 @@ class Loader:
         for one in said:
             if isinstance(one.state, TierError):
                 failed.append((one.known, one.state))
+                self._shadow.said(one.known.key, one.state)
                 continue
             loaded = self._arrivals.take_l3(one, one.state, sequence)
             if loaded is None:
                 again.append(one.known)
             else:
+                self._shadow.said(one.known.key, one.state)
                 land(one.known.key, loaded)
         if failed:
             await self._fall_back(failed, land)
@@ -218,8 +279,9 @@ class Loader:
         said = await self._read_l2([known.key for known, _ in failed if known.key.plan.is_strong])
         for known, error in failed:
             from_l2 = said.get(known.key)
-            if from_l2 is not None:
-                known = self._arrivals.know(known.key, from_l2)  # noqa: PLW2901 (the same key, better known)
+            if from_l2 is not None and not isinstance(from_l2, TierOverloaded):
+                # the same key, better known
+                known = self._arrivals.know(known.key, from_l2, known.epoch)  # noqa: PLW2901
             land(known.key, self._arrivals.fall_back(known, error))
 
     def __repr__(self) -> str:
@@ -228,18 +290,3 @@ class Loader:
 
 def _kind(found: Freshness) -> Literal["early", "soft"]:
     return "early" if found is Freshness.EARLY else "soft"
-
-
-def _crashed(reason: BaseException | None) -> Loaded:
-    return Loaded(None, "l3", error=_crash(reason))
-
-
-def _range_crashed(reason: BaseException | None) -> Timeline | TierError:
-    return _crash(reason)
-
-
-def _crash(reason: BaseException | None) -> TierError:
-    """A load that ended by a bug or by shutdown; readers see an unknown row, the log says why."""
-    if reason is not None:
-        log.error("a load crashed", exc_info=reason)
-    return TierUnavailable("l3", "the load was given up")

@@ -8,14 +8,22 @@ Nothing here measures time: callers pass what they measured.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
+from pannier_sidecar.instruments import (
+    AGE_BUCKETS_SECONDS,
+    LOAD_BUCKETS_SECONDS,
+    OTHER,
+    Histogram,
+    LabelledCounts,
+)
+from pannier_sidecar.lease import LeaseEvent
+from pannier_sidecar.observation_counts import ObservationCounts
+from pannier_sidecar.subscription_counts import SubscriptionCounts
+
 MAX_GROUPS: Final = 512
-MAX_LABELS: Final = 256
-OTHER: Final = "other"
 
 Outcome = Literal["l1", "l2", "l3", "on_demand", "negative", "missing", "unknown", "stale"]
 OUTCOMES: Final[tuple[Outcome, ...]] = (
@@ -29,56 +37,11 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
     "stale",
 )
 Tier = Literal["l1", "l2", "l3", "on_demand"]
+RoomName = Literal["read", "write", "l2_read", "l3_read", "l3_write"]
+"""Lanes of requests and bulkheads of tiers."""
 CircuitState = Literal["closed", "open", "half_open"]
 CircuitWatcher = Callable[[str, CircuitState | None, CircuitState], None]
 CIRCUIT_STATES: Final[tuple[CircuitState, ...]] = ("closed", "open", "half_open")
-
-LOAD_BUCKETS_SECONDS: Final = (
-    0.0005,
-    0.001,
-    0.002,
-    0.003,
-    0.005,
-    0.0075,
-    0.01,
-    0.015,
-    0.02,
-    0.03,
-    0.05,
-    0.1,
-    0.25,
-    1.0,
-    5.0,
-)
-AGE_BUCKETS_SECONDS: Final = (0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21_600.0, 86_400.0)
-
-
-class Histogram:
-    """Counts per fixed bucket: one bisection and two additions per observation."""
-
-    __slots__ = ("bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self.bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float, n: int = 1) -> None:
-        """Count ``n`` observations of one value."""
-        self.counts[bisect_left(self.bounds, value)] += n
-        self.total += value * n
-
-    def cumulative(self) -> list[tuple[str, float]]:
-        """The buckets as Prometheus wants them: each holds all below it."""
-        edges = [*(str(bound) for bound in self.bounds), "+Inf"]
-        running, buckets = 0, []
-        for edge, count in zip(edges, self.counts, strict=True):
-            running += count
-            buckets.append((edge, float(running)))
-        return buckets
-
-    def __repr__(self) -> str:
-        return f"<Histogram {sum(self.counts)} observations, sum {self.total:.6g}>"
 
 
 class GroupCounters:
@@ -86,15 +49,18 @@ class GroupCounters:
 
     __slots__ = (
         "deprecated",
+        "invalidations",
         "l1",
         "l2",
         "l3",
         "l3_lookups",
         "l3_missing",
+        "leases",
         "loads",
         "missing",
         "name",
         "negative",
+        "observed",
         "on_demand",
         "outdated",
         "refresh_early",
@@ -102,6 +68,7 @@ class GroupCounters:
         "replaced",
         "served_age",
         "stale",
+        "stale_for",
         "unknown",
         "writes",
     )
@@ -116,8 +83,17 @@ class GroupCounters:
         self.l3_lookups = self.l3_missing = 0
         self.replaced = 0
         self.writes: dict[str, int] = {}
+        self.leases: dict[LeaseEvent, int] = {}
+        self.invalidations: dict[str, int] = {}
         self.loads: dict[str, Histogram] = {}
         self.served_age = Histogram(AGE_BUCKETS_SECONDS)
+        self.stale_for = Histogram(AGE_BUCKETS_SECONDS)
+        self.observed = ObservationCounts()
+
+    @property
+    def rows(self) -> int:
+        """All rows answered."""
+        return sum(getattr(self, outcome) for outcome in OUTCOMES)
 
     def load_seconds(self, tier: Tier, seconds: float) -> None:
         """One load of this group from a tier took this long."""
@@ -131,35 +107,22 @@ class GroupCounters:
         return f"<GroupCounters {self.name} {outcomes or 'nothing read'}>"
 
 
-class LabelledCounts:
-    """A counter with labels whose number of combinations is bounded."""
-
-    __slots__ = ("_counts", "_width")
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-        self._counts: dict[tuple[str, ...], int] = {}
-
-    def add(self, *labels: str, n: int = 1) -> None:
-        """Count; a combination beyond the bound counts as ``other``."""
-        if labels not in self._counts and len(self._counts) >= MAX_LABELS:
-            labels = (OTHER,) * self._width
-        self._counts[labels] = self._counts.get(labels, 0) + n
-
-    def items(self) -> Iterable[tuple[tuple[str, ...], int]]:
-        """Label values and their counts."""
-        return self._counts.items()
-
-    def __repr__(self) -> str:
-        return f"<LabelledCounts {self._counts}>"
-
-
 class L1Usage(NamedTuple):
-    """How much of L1 one group holds."""
+    """How much of L1 one group holds; what it took in, dropped for lack of room and turned away so far."""
 
     entries: int
     bytes: int
     evictions: int
+    stores: int
+    turned_away: int
+
+
+class RoomUsage(NamedTuple):
+    """How full something is that holds a bounded number of requests or calls."""
+
+    in_flight: int
+    waiting: int
+    limit: int
 
 
 class BackfillUsage(NamedTuple):
@@ -177,6 +140,10 @@ class Metrics:
         self.tier_errors = LabelledCounts(2)
         self.backfills = LabelledCounts(1)
         self.problems = LabelledCounts(1)
+        self.sheds = LabelledCounts(1)
+        self.hedges = LabelledCounts(1)
+        self.loop_delay = Histogram(LOAD_BUCKETS_SECONDS)
+        self.subscription = SubscriptionCounts()
         self.circuits: dict[str, CircuitState] = {}
         self.last_errors: dict[str, str] = {}
         """The reason of each tier's latest error."""
@@ -185,6 +152,7 @@ class Metrics:
         self.l1_limit_bytes = 0
         self._l1: Callable[[], Mapping[str, L1Usage]] = dict
         self._backfill: Callable[[], BackfillUsage | None] = lambda: None
+        self._rooms: dict[str, Callable[[], RoomUsage]] = {}
         self._catalog_problems: Callable[[], Iterable[str]] = tuple
         self._on_circuit: CircuitWatcher = lambda _tier, _before, _now: None
 
@@ -227,9 +195,24 @@ class Metrics:
         counts = self.group(group).writes
         counts[verdict] = counts.get(verdict, 0) + n
 
+    def lease(self, group: str, event: LeaseEvent) -> None:
+        """What became of one key's lease on loading it from L3."""
+        counts = self.group(group).leases
+        counts[event] = counts.get(event, 0) + 1
+
     def backfill(self, event: str, n: int = 1) -> None:
         """The background writer of L2 did something: queued, written, dropped, retried, ..."""
         self.backfills.add(event, n=n)
+
+    def invalidation(self, group: str, event: str, n: int = 1) -> None:
+        """``n`` ids of a group were announced by this sidecar, or heard of and what that did."""
+        counts = self.group(group).invalidations
+        counts[event] = counts.get(event, 0) + n
+
+    def published(self, receivers: int) -> None:
+        """Redis handed a message to so many sidecars."""
+        self.subscription.published += 1
+        self.subscription.delivered += receivers
 
     def tier_error(self, tier: str, reason: str) -> None:
         """A tier gave no answer."""
@@ -246,6 +229,22 @@ class Metrics:
     def problem(self, reason: str) -> None:
         """A request, or one read of it, was answered with a problem."""
         self.problems.add(reason)
+
+    def shed(self, kind: RoomName | Literal["refresh"]) -> None:
+        """Something was not begun because too much was under way."""
+        self.sheds.add(kind)
+
+    def hedge(self, event: Literal["sent", "won", "withheld"]) -> None:
+        """A read of L3 was late: a second try went out, was the first to answer, or was not allowed."""
+        self.hedges.add(event)
+
+    def watch_room(self, name: RoomName, usage: Callable[[], RoomUsage]) -> None:
+        """Ask this at each scrape how full a lane or bulkhead is."""
+        self._rooms[name] = usage
+
+    def rooms(self) -> dict[str, RoomUsage]:
+        """How full every lane and bulkhead is now."""
+        return {name: usage() for name, usage in self._rooms.items()}
 
     def watch_l1(self, usage: Callable[[], Mapping[str, L1Usage]], limit_bytes: int) -> None:
         """Ask this for L1's usage by group at each scrape."""

@@ -12,10 +12,14 @@ no part of that decision: they only rise.
 
 from __future__ import annotations
 
+from typing import Final
+
 from pannier_sidecar.row import Fragments, Put, PutOutcome, Row, Verdict
 
 FOREIGN_REVISION = 1
 """What a row without stamps (adopted table, other writer) reads as; its next write starts at the clock."""
+LATE_AFTER_US: Final = 5_000_000
+"""From this age on an event may lie below a fence that was written before it, so the store looks for one."""
 
 
 def decide(old: Row | None, put: Put, now_us: int) -> PutOutcome:
@@ -44,6 +48,11 @@ def refused_outright(put: Put, now_us: int) -> PutOutcome | None:
             message="is older than the group's retention and would be expired at once",
         )
     return None
+
+
+def is_late(event_time_us: int, now_us: int) -> bool:
+    """Whether an event is so old when it is written that a delete of its whole id may have come before."""
+    return event_time_us <= now_us - LATE_AFTER_US
 
 
 def under_fence(fence: Row, put: Put) -> PutOutcome:

@@ -6,6 +6,7 @@ The only maker of `pannier_sidecar.packs`; done once, when L1 takes an entry in.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -13,18 +14,57 @@ from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY
 from pannier_sidecar.entry import timeline as timelines
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.entry.timeline import Answer, Timeline
-from pannier_sidecar.packs import Meta, Pack, RecordPack, TimelinePack, valid_until
+from pannier_sidecar.packs import Pack, RecordPack, TimelinePack, span_width, valid_until
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import lookback_floor
-from pannier_sidecar.render import FOUND, RECORDS, Splice, missing_row, record_head, row_head
+from pannier_sidecar.render import FOUND, RECORDS, Splice, missing_row, row_head
 
-_encode_meta = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder().encode
 
 
-def pack_state(plan: GroupPlan, row_id: str, state: Record | Timeline, now_us: int) -> Pack:
-    """Render a record or timeline for L1."""
+class Opened:
+    """A packed timeline that is about to be renewed: its entry without values, and records to be copied.
+
+    Merging chooses among registers and changes none, so a register that is still this entry's own has the
+    bytes that were rendered for it.
+    """
+
+    __slots__ = ("_pack", "_slots", "_spans", "_width", "timeline")
+
+    def __init__(self, plan: GroupPlan, pack: TimelinePack) -> None:
+        self.timeline, self._slots = pack.skeleton()
+        self._pack = pack
+        self._spans = array("I", pack.spans)
+        self._width = span_width(plan)
+
+    def add_run(
+        self, splice: Splice, sort_keys: Sequence[str], at: int, registers: Mapping[str, Record]
+    ) -> int:
+        """Go on with the records from ``at`` on that stand next to each other; returns how many."""
+        held, slots, shown = self.timeline.registers, self._slots, self._pack.shown
+        first = slots.get(sort_keys[at], 0)
+        end = shown if first < shown else len(slots)
+        count = 0
+        for key in sort_keys[at : at + end - first]:
+            register = registers[key]
+            if held.get(key) is not register or slots[key] != first + count:
+                break
+            count += 1
+        if count:
+            spans = self._spans[first * self._width : (first + count) * self._width]
+            splice.add_copy(self._pack.buffer(first), spans, (count - 1) * self._width)
+        return count
+
+    def __repr__(self) -> str:
+        return f"<Opened {len(self._slots)} records>"
+
+
+def pack_state(
+    plan: GroupPlan, row_id: str, state: Record | Timeline, now_us: int, opened: Opened | None = None
+) -> Pack:
+    """Render a record or timeline for L1. ``opened``: what ``state`` was merged with, by the same plan."""
     if isinstance(state, Timeline):
-        return pack_timeline(plan, row_id, state, now_us)
+        return pack_timeline(plan, row_id, state, now_us, opened)
     return pack_record(plan, row_id, state, now_us)
 
 
@@ -49,20 +89,25 @@ def pack_record(plan: GroupPlan, row_id: str, record: Record, now_us: int) -> Re
     )
 
 
-def pack_timeline(plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int) -> TimelinePack:
+def pack_timeline(
+    plan: GroupPlan, row_id: str, timeline: Timeline, now_us: int, opened: Opened | None = None
+) -> TimelinePack:
     """Render a timeline for L1: what the default question shows, and every other record beside it."""
     answer = _default_answer(plan, timeline, now_us)
     shown = answer.sort_keys if answer else ()
     registers = timeline.registers
-    others = sorted(registers.keys() - set(shown) - {FENCE_SORT_KEY}, reverse=True)
-    rest = [key for key in others if registers[key].kind is Kind.FOUND]
-    front, back = _row(plan, row_id, timeline, answer), Splice()
-    _add_records(back, plan, timeline, rest, before=b"")
+    rest = sorted(
+        [key for key in registers.keys() - set(shown) if registers[key].kind is Kind.FOUND], reverse=True
+    )
+    if rest and rest[0] == FENCE_SORT_KEY:
+        del rest[0]
+    front, back = _row(plan, row_id, answer, registers, opened), Splice()
+    _add_records(back, plan, rest, registers, opened)
     return TimelinePack(
         row=front.done(),
         rest=back.done(),
         spans=array("I", front.spans + back.spans).tobytes(),
-        meta=_pack_meta(timeline, (*shown, *rest)),
+        meta=_pack_meta(timeline, [*shown, *rest]),
         shown=len(shown),
         is_negative=answer is not None and not answer.exists,
         loaded_at_us=timeline.loaded_at_us,
@@ -82,11 +127,36 @@ def _default_answer(plan: GroupPlan, timeline: Timeline, now_us: int) -> Answer 
     )
 
 
-def _row(plan: GroupPlan, row_id: str, timeline: Timeline, answer: Answer | None) -> Splice:
+def _add_records(
+    splice: Splice,
+    plan: GroupPlan,
+    sort_keys: Sequence[str],
+    registers: Mapping[str, Record],
+    opened: Opened | None,
+) -> None:
+    """Go on with these records, comma between them; what was rendered before is copied."""
+    at, separator = 0, b""
+    while at < len(sort_keys):
+        splice.add(separator)
+        copied = 0 if opened is None else opened.add_run(splice, sort_keys, at, registers)
+        if not copied:
+            splice.add_record(plan, sort_keys[at], registers[sort_keys[at]].values)
+        at += copied or 1
+        separator = b","
+
+
+def _row(
+    plan: GroupPlan,
+    row_id: str,
+    answer: Answer | None,
+    registers: Mapping[str, Record],
+    opened: Opened | None,
+) -> Splice:
     """The row that answers the default question; nothing where that needs a load."""
     splice = Splice()
     if answer is not None and answer.exists:
-        _add_records(splice, plan, timeline, answer.sort_keys, before=row_head(row_id, FOUND) + RECORDS)
+        splice.add(row_head(row_id, FOUND) + RECORDS)
+        _add_records(splice, plan, answer.sort_keys, registers, opened)
         splice.add(b'],"more":true}' if answer.more else b"]}")
     elif answer is not None:
         splice.add(missing_row(plan, row_id))
@@ -94,45 +164,28 @@ def _row(plan: GroupPlan, row_id: str, timeline: Timeline, answer: Answer | None
 
 
 def _newest_revision(timeline: Timeline) -> int:
-    revisions = [register.revision for register in timeline.registers.values()]
-    return max([timeline.as_of, timeline.trimmed_revision, *revisions])
+    newest = max([register.revision for register in timeline.registers.values()], default=0)
+    return max(timeline.as_of, timeline.trimmed_revision, newest)
 
 
-def _add_records(
-    splice: Splice, plan: GroupPlan, timeline: Timeline, sort_keys: tuple[str, ...] | list[str], before: bytes
-) -> None:
-    splice.add(before)
-    separator = b""
-    for key in sort_keys:
-        slot = len(splice.spans)
-        splice.spans += (splice.at + len(separator), 0)
-        splice.add(separator + record_head(plan, key))
-        splice.add_features(plan.served, timeline.registers[key].values)
-        splice.spans[slot + 1] = splice.at
-        separator = b","
-
-
-def _pack_meta(timeline: Timeline, slots: tuple[str, ...]) -> bytes:
-    held = set(slots)
-    ordered = [*slots, *(key for key in timeline.registers if key not in held)]
-    registers = [(key, *_facts(timeline.registers[key])) for key in ordered]
-    return _encode_meta(
-        Meta(
+def _pack_meta(timeline: Timeline, slots: Sequence[str]) -> bytes:
+    """Encode the timeline without its values, the slots in front: what a `Timeline` is decoded from."""
+    registers = timeline.registers
+    ordered = slots
+    if len(slots) < len(registers):
+        held = set(slots)
+        ordered = [*slots, *(key for key in registers if key not in held)]
+    facts = {}
+    for key in ordered:
+        one = registers[key]
+        facts[key] = (one.kind, one.revision, one.loaded_at_us, one.event_time_us, one.expires_at)
+    return _encode(
+        (
             timeline.as_of,
             timeline.complete_from,
             timeline.trimmed_at,
             timeline.trimmed_revision,
             timeline.loaded_at_us,
-            registers,
+            facts,
         )
-    )
-
-
-def _facts(register: Record) -> tuple[int, int, int, int, int | None]:
-    return (
-        int(register.kind),
-        register.revision,
-        register.loaded_at_us,
-        register.event_time_us,
-        register.expires_at,
     )

@@ -109,7 +109,7 @@ class TimelinePack(msgspec.Struct, frozen=True, gc=False):
         self, shape: ReadShape, row_id: str, now_us: int, transform: Transform | None = None
     ) -> Rendered | None:
         """Answer another question than the default one; None = outside of what is known: load."""
-        skeleton, slots = self._skeleton()
+        skeleton, slots = self.skeleton()
         answer = _answer(skeleton, shape, now_us)
         if answer is None:
             return None
@@ -127,52 +127,30 @@ class TimelinePack(msgspec.Struct, frozen=True, gc=False):
 
     def unpack(self, plan: GroupPlan) -> Timeline:
         """The entry, for merging."""
-        skeleton, slots = self._skeleton()
-        spans, width = array("I", self.spans), _span_width(plan)
+        skeleton, slots = self.skeleton()
+        spans, width = array("I", self.spans), span_width(plan)
         registers = skeleton.registers
         for key, slot in slots.items():
-            values = stored_values(plan.served, self._buffer(slot), spans, slot * width + ENTRY_SPANS)
-            registers[key] = msgspec.structs.replace(registers[key], values=values)
+            values = stored_values(plan.served, self.buffer(slot), spans, slot * width + ENTRY_SPANS)
+            registers[key].values.update(values)  # the dictionary is this register's own
         return skeleton
 
-    def _buffer(self, slot: int) -> bytes:
+    def buffer(self, slot: int) -> bytes:
+        """The bytes that hold the record of a slot."""
         return self.row if slot < self.shown else self.rest
 
-    def _skeleton(self) -> tuple[Timeline, dict[str, int]]:
+    def skeleton(self) -> tuple[Timeline, dict[str, int]]:
         """The entry without values, and the slots of its found registers."""
-        meta = _decode_meta(self.meta)
-        registers: dict[str, Record] = {}
-        slots: dict[str, int] = {}
-        for key, kind, revision, loaded_at_us, event_time_us, expires_at in meta.registers:
-            if kind == Kind.FOUND:
-                slots[key] = len(slots)
-            registers[key] = Record(Kind(kind), revision, loaded_at_us, event_time_us, expires_at, _NO_VALUES)
-        return Timeline(
-            meta.as_of,
-            meta.complete_from,
-            meta.trimmed_at,
-            meta.trimmed_revision,
-            meta.loaded_at_us,
-            registers,
-        ), slots
+        timeline = _decode_meta(self.meta)
+        found = Kind.FOUND
+        keys = [key for key, register in timeline.registers.items() if register.kind is found]
+        return timeline, dict(zip(keys, range(len(keys)), strict=True))
 
 
 Pack = RecordPack | TimelinePack
 
 
-class Meta(msgspec.Struct, array_like=True, gc=False):
-    """A timeline without its values, as it is packed."""
-
-    as_of: int
-    complete_from: str
-    trimmed_at: str
-    trimmed_revision: int
-    loaded_at_us: int
-    registers: list[tuple[str, int, int, int, int, int | None]]
-
-
-_NO_VALUES: Final[dict[int, bytes]] = {}
-_decode_meta = msgspec.msgpack.Decoder(Meta).decode
+_decode_meta: Final = msgspec.msgpack.Decoder(Timeline).decode
 
 
 def valid_until(plan: GroupPlan, answer: Answer | None) -> int | None:
@@ -192,7 +170,8 @@ def _answer(timeline: Timeline, shape: ReadShape, now_us: int) -> Answer | None:
     return timelines.answer(timeline, limit=shape.limit, low=low, high=shape.high, now_us=now_us)
 
 
-def _span_width(plan: GroupPlan) -> int:
+def span_width(plan: GroupPlan) -> int:
+    """Span entries of one record."""
     return ENTRY_SPANS + 2 * len(plan.served)
 
 
@@ -206,12 +185,12 @@ class _Cutter:
         self._shape = shape
         self._transform = transform
         self._spans = array("I", pack.spans)
-        self._width = _span_width(shape.plan)
+        self._width = span_width(shape.plan)
         self._whole = shape.features is None and transform is None
 
     def record(self, slot: int, sort_key: str) -> bytes:
         """One record, whole or with the features asked."""
-        buffer = self._pack.row if slot < self._pack.shown else self._pack.rest
+        buffer = self._pack.buffer(slot)
         base = slot * self._width
         if self._whole:
             return buffer[self._spans[base] : self._spans[base + 1]]

@@ -9,8 +9,7 @@ one more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
@@ -20,23 +19,21 @@ LATE_SECONDS: Final = 0.005
 """A timer that fires this long after its time fires late."""
 
 
-async def in_time(reply: Coroutine[Any, Any, T], timeout_seconds: float) -> T:
+async def in_time(reply: asyncio.Future[T], timeout_seconds: float) -> T:
     """Await ``reply`` for ``timeout_seconds``, and once more if the loop was late.
 
     What did not come is cancelled; raises TimeoutError, or what ``reply`` raises.
     """
     loop = asyncio.get_running_loop()
-    task = loop.create_task(reply)
     try:
         for _ in range(TRIES):
             due = loop.time() + timeout_seconds
-            done, _ = await asyncio.wait({task}, timeout=timeout_seconds)
+            done, _ = await asyncio.wait({reply}, timeout=timeout_seconds)
             if done:
-                return task.result()
+                return reply.result()
             if loop.time() < due + LATE_SECONDS:
                 break
         raise TimeoutError
     finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
+        if not reply.done():
+            reply.cancel()

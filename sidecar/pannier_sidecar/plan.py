@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pannier.catalog import Catalog, CatalogFeature, CatalogGroup
 from pannier.keys import UNIT_MICROSECONDS, cache_key_prefix
 from pannier.values import FeatureCodec, codec_for
+from pannier_sidecar.policy_past import NO_PAST, PolicyPast, past_of
 
 
 class FeaturePlan:
@@ -45,6 +46,7 @@ class GroupPlan:
         "is_timeline",
         "name",
         "partition_prefix",
+        "past",
         "policy",
         "query",
         "register_capacity",
@@ -57,10 +59,12 @@ class GroupPlan:
         "width",
     )
 
-    def __init__(self, group: CatalogGroup) -> None:
+    def __init__(self, group: CatalogGroup, past: PolicyPast = NO_PAST) -> None:
         self.group = group
         self.name = group.group_name
         self.policy = group.policy
+        self.past = past
+        """What was cached under earlier policies, and how."""
         self.query = group.query
         self.retention = group.retention
         self.schema_hash = group.schema_hash
@@ -95,15 +99,30 @@ class GroupPlan:
 
 
 class ReadPlan:
-    """All groups this sidecar serves, by name, as of one catalog revision."""
+    """All groups this sidecar serves, by name, as of one catalog revision.
+
+    A group that is as it was before keeps its plan, so that an edit of one group is no event for the others.
+    """
 
     __slots__ = ("groups", "revision")
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, before: ReadPlan | None = None, now_us: int = 0) -> None:
+        known = before.groups if before is not None else {}
         self.revision = catalog.revision
         self.groups: Mapping[str, GroupPlan] = MappingProxyType(
-            {group.group_name: GroupPlan(group) for group in catalog.groups}
+            {
+                group.group_name: _planned(group, known.get(group.group_name), now_us)
+                for group in catalog.groups
+            }
         )
 
     def __repr__(self) -> str:
         return f"<ReadPlan revision {self.revision}, {len(self.groups)} groups>"
+
+
+def _planned(group: CatalogGroup, before: GroupPlan | None, now_us: int) -> GroupPlan:
+    if before is None:
+        return GroupPlan(group)
+    if before.group == group:
+        return before
+    return GroupPlan(group, past_of(before.policy, before.past, now_us))

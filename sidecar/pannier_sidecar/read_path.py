@@ -10,38 +10,34 @@ import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from random import random
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from pannier.errors import Problem
+from pannier_sidecar.admission import Lane, Seat, end_after
 from pannier_sidecar.answers import Answers, Options, range_query
 from pannier_sidecar.api import problems
-from pannier_sidecar.api.read_requests import (
-    MAX_READS,
-    MAX_ROWS,
-    MAX_TIMEOUT_MS,
-    Read,
-    ReadRequest,
-    is_timeout,
-)
+from pannier_sidecar.api.read_requests import Read, ReadRequest, request_fault
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.freshness import Freshness
-from pannier_sidecar.errors import TierTimeout
-from pannier_sidecar.hot_rows import HotRows
+from pannier_sidecar.errors import Overloaded, TierError, TierOverloaded, TierTimeout
+from pannier_sidecar.hot_rows import SAMPLE, HotRows
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.loader import Loader
 from pannier_sidecar.metrics import Metrics
+from pannier_sidecar.observer import Observer
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ResolvedRead, ShapeMemo, resolve
 from pannier_sidecar.render import int64_as_string
 from pannier_sidecar.row import RowKey, TimelineQuery
+from pannier_sidecar.shadow import Shadow
+from pannier_sidecar.stage_times import StageTimes
 from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
 
 K = TypeVar("K")
 V = TypeVar("V")
-_MILLISECOND_US: Final = 1_000
 
 
 class ReadAnswer(NamedTuple):
@@ -61,19 +57,26 @@ class ReadPath:
         *,
         l1: L1Cache,
         loader: Loader,
+        lane: Lane,
         clock: Clock,
         metrics: Metrics,
         timeout_seconds: float,
+        shadow: Shadow,
+        observer: Observer,
         dice: Callable[[], float] = random,
     ) -> None:
         self._l1 = l1
+        self._shadow = shadow
+        self._observer = observer
+        self._dice = dice
         self._loader = loader
+        self._lane = lane
         self._clock = clock
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
         self._answers = Answers(l1, metrics)
         self._memo: ShapeMemo | None = None
-        self._hot = HotRows(l1, metrics, self._look_again, dice)
+        self._hot = HotRows(l1, metrics, self._look_again, dice, observer.saw)
         self._due: dict[RowKey, Freshness] = {}
 
     def answer_from_l1(self, request: ReadRequest, plan: ReadPlan) -> bytes | None:
@@ -83,31 +86,39 @@ class ReadPath:
         return body
 
     async def read(self, request: ReadRequest, plan: ReadPlan, *, int64_strings: bool = False) -> ReadAnswer:
-        """Answer a request; never raises for what tiers do."""
-        fault = _request_fault(request)
+        """Answer a request; never raises for what tiers do.
+
+        Raises `Overloaded`, having loaded nothing: L1 does not suffice, and too many reads are under way.
+        """
+        fault = request_fault(request)
         if fault is not None:
             self._metrics.problem(fault.reason)
             return self._refused([fault])
         deadline = asyncio.get_running_loop().time() + self._budget_seconds(request)
-        watch = _Watch(self._clock)
+        watch = StageTimes(self._clock)
         shapes = self._shapes(plan)
         resolved = [self._resolve(read, shapes, watch.start_us, i) for i, read in enumerate(request.reads)]
         valid = [read for read in resolved if isinstance(read, ResolvedRead)]
         if not valid:
             return self._refused([problem for problem in resolved if isinstance(problem, Problem)])
-        served = await self._serve(valid, watch, deadline)
-        options = Options(self._clock.now_us(), request.explain, int64_as_string if int64_strings else None)
-        rows = await self._rows(valid, served, options, deadline)
+        with self._lane.seat() as seat:
+            served = await self._serve(valid, watch, deadline, seat)
+            options = Options(
+                self._clock.now_us(), request.explain, int64_as_string if int64_strings else None
+            )
+            rows = await self._rows(valid, served, options, deadline, seat)
         watch.lap("range")
+        if self._dice() < 1 / SAMPLE:
+            self._observer.saw_served(served, options.now_us)
         body = _body(request.reads, resolved, rows)
         return ReadAnswer(HTTPStatus.OK, body, watch.header() if request.explain else "")
 
     def _shapes(self, plan: ReadPlan) -> ShapeMemo:
         memo = self._memo
         if memo is None or memo.plan is not plan:
-            memo = self._memo = ShapeMemo(plan)
+            memo = self._memo = ShapeMemo(plan, memo)
             self._l1.follow(plan)
-            self._hot.forget()
+            self._hot.follow(plan)
         return memo
 
     def _resolve(self, read: Read, shapes: ShapeMemo, now_us: int, position: int) -> ResolvedRead | Problem:
@@ -119,7 +130,7 @@ class ReadPath:
         return Problem(f"reads[{position}].{found.path}", found.reason, found.message)
 
     async def _serve(
-        self, reads: Sequence[ResolvedRead], watch: _Watch, deadline: float
+        self, reads: Sequence[ResolvedRead], watch: StageTimes, deadline: float, seat: Seat
     ) -> dict[RowKey, Loaded]:
         """What every key of the request is answered from."""
         served: dict[RowKey, Loaded] = {}
@@ -128,9 +139,15 @@ class ReadPath:
         watch.lap("l1")
         if not missing:
             return served
+        try:
+            seat.take()
+        except Overloaded as refusal:
+            return served | self._all_stale(missing, refusal)
+        shadowed = self._shadow.look_l1(missing, watch.start_us)
         landed = await _until(self._loader.load(missing), deadline)
         for key in missing:
-            served[key] = landed.get(key) or self._late(key)
+            served[key] = landed.get(key) or self._stale(key, _late())
+        self._shadow.compare_l1_later(shadowed, served)
         watch.lap("load")
         return served
 
@@ -156,6 +173,8 @@ class ReadPath:
         return list(missing)
 
     def _from_l1(self, key: RowKey, now_us: int) -> Loaded | None:
+        if not key.plan.policy.local.is_served:
+            return None
         entry, found = self._l1.look(key.plan, key.id, now_us, self._loader.load_us(key.plan.name))
         if entry is None or not entry.row:
             return None
@@ -172,16 +191,31 @@ class ReadPath:
         return None if found is None or found.stale else found.entry
 
     def _refresh_due(self) -> None:
-        """Start the refreshes that were found due, all keys of a request as one load."""
-        if self._due:
-            due, self._due = self._due, {}
-            self._loader.refresh(due)
+        """Start the refreshes that were found due, all keys of a request as one load.
 
-    def _late(self, key: RowKey) -> Loaded:
-        """Answer stale if that is allowed, else unknown: the budget is used up. The load goes on."""
+        No precedence over reads, nor for them: for a hot key it is tried many times, and once suffices.
+        """
+        if not self._due:
+            return
+        due, self._due = self._due, {}
+        if self._lane.try_begin():
+            end_after(self._lane, self._loader.refresh(due))
+        else:
+            self._metrics.shed("refresh")
+
+    def _all_stale(self, keys: Sequence[RowKey], refusal: Overloaded) -> dict[RowKey, Loaded]:
+        """Answer a refused read out of L1 all the same, where stale answers are allowed for all of it."""
+        error = TierOverloaded("l3", refusal.message)
+        stale = {key: self._stale(key, error) for key in keys}
+        if any(loaded.entry is None for loaded in stale.values()):
+            raise refusal
+        return stale
+
+    def _stale(self, key: RowKey, error: TierError) -> Loaded:
+        """Answer stale if that is allowed, else unknown: no load has come back for this key."""
         now_us = self._clock.now_us()
-        error = TierTimeout("l3", "no answer within the time budget of the request")
-        entry = self._l1.held(key.plan, key.id, now_us)
+        is_served = key.plan.policy.local.is_served
+        entry = self._l1.held(key.plan, key.id, now_us) if is_served else None
         if entry is not None and entry.row and not entry.negative and now_us < entry.stale_until_us:
             return Loaded(entry, "l1", stale=True, error=error)
         return Loaded(None, "l3", error=error)
@@ -192,6 +226,7 @@ class ReadPath:
         served: dict[RowKey, Loaded],
         options: Options,
         deadline: float,
+        seat: Seat,
     ) -> list[list[bytes]]:
         """Rows of every read; those outside of what the entries cover are read from L3, all at once."""
         uncovered: dict[tuple[int, int], TimelineQuery] = {}
@@ -205,12 +240,11 @@ class ReadPath:
                 made.append(row or b"")
             rows.append(made)
         if uncovered:
+            seat.take()
             landed = await _until(self._loader.load_ranges(list(set(uncovered.values()))), deadline)
             for (number, position), query in uncovered.items():
                 read = reads[number]
-                said = landed.get(query) or TierTimeout(
-                    "l3", "no answer within the time budget of the request"
-                )
+                said = landed.get(query) or _late()
                 loaded = served[RowKey(query.plan, query.id)]
                 rows[number][position] = self._answers.ranged_row(read, query.id, loaded, said, options)
         return rows
@@ -226,24 +260,9 @@ class ReadPath:
         return f"<ReadPath over {self._l1!r} and {self._loader!r}>"
 
 
-class _Watch:
-    """Time spent per stage."""
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.start_us = self._last_us = clock.now_us()
-        self._laps: list[tuple[str, int]] = []
-
-    def lap(self, stage: str) -> None:
-        """End a stage."""
-        now_us = self._clock.now_us()
-        self._laps.append((stage, max(now_us - self._last_us, 0)))
-        self._last_us = now_us
-
-    def header(self) -> str:
-        """Say it as a ``Server-Timing`` header, in milliseconds."""
-        laps = [*self._laps, ("total", max(self._last_us - self.start_us, 0))]
-        return ", ".join(f"{stage};dur={took_us / _MILLISECOND_US:.3f}" for stage, took_us in laps)
+def _late() -> TierTimeout:
+    """Why there is no answer when the budget is used up. The load goes on."""
+    return TierTimeout("l3", "no answer within the time budget of the request")
 
 
 async def _until(flights: dict[K, asyncio.Future[V]], deadline: float) -> dict[K, V]:
@@ -251,24 +270,6 @@ async def _until(flights: dict[K, asyncio.Future[V]], deadline: float) -> dict[K
     seconds = deadline - asyncio.get_running_loop().time()
     await asyncio.wait(set(flights.values()), timeout=max(seconds, 0))
     return {key: flight.result() for key, flight in flights.items() if flight.done()}
-
-
-def _request_fault(request: ReadRequest) -> Problem | None:
-    """What makes a whole request unanswerable, whatever its reads say."""
-    if not request.reads:
-        return Problem("reads", "NoReads", "is empty; a request needs at least one read")
-    if len(request.reads) > MAX_READS:
-        return Problem("reads", "TooManyReads", f"are {len(request.reads)}; at most {MAX_READS} are taken")
-    rows = sum(len(read.ids) for read in request.reads)
-    if rows > MAX_ROWS:
-        return Problem(
-            "reads", "TooManyRows", f"ask for {rows} rows; at most {MAX_ROWS} are answered at once"
-        )
-    if not is_timeout(request.timeout_ms):
-        return Problem(
-            "timeout_ms", "OutOfRange", f"is {request.timeout_ms}; it must be 1 to {MAX_TIMEOUT_MS}"
-        )
-    return None
 
 
 def _body(

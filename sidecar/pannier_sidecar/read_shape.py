@@ -90,11 +90,19 @@ class ResolvedRead:
 
 
 class ShapeMemo:
-    """Shapes of one plan by what requests ask; ranged reads are not kept (their bounds move)."""
+    """Shapes of one plan by what requests ask; ranged reads are not kept (their bounds move).
 
-    def __init__(self, plan: ReadPlan) -> None:
+    Groups that are as they were in the plan before keep their shapes, and what was rendered for them.
+    """
+
+    def __init__(self, plan: ReadPlan, before: ShapeMemo | None = None) -> None:
         self.plan = plan
-        self._shapes: dict[tuple[str, tuple[str, ...] | None, int | None], ReadShape] = {}
+        known = before._shapes if before is not None else {}  # noqa: SLF001 (of the same class)
+        self._shapes: dict[tuple[str, tuple[str, ...] | None, int | None], ReadShape] = {
+            question: shape
+            for question, shape in known.items()
+            if plan.groups.get(shape.plan.name) is shape.plan
+        }
 
     def shape(self, group: str, features: tuple[str, ...] | None, limit: int | None) -> ReadShape | Problem:
         """Give the shape of an unranged question, or why it cannot be asked."""

@@ -16,7 +16,6 @@ from typing import Any, Final
 import msgspec
 
 from pannier.errors import ValueRefused
-from pannier.keys import parse_sort_key
 from pannier.times import format_rfc3339
 from pannier.values import from_opaque
 from pannier_sidecar.plan import FeaturePlan, GroupPlan
@@ -84,6 +83,28 @@ class Splice:
         pieces.append(tail)
         self.at = at + len(tail)
 
+    def add_record(self, plan: GroupPlan, sort_key: str, values: Fragments) -> None:
+        """Go on with a record of a timeline.
+
+        Span entries: where it begins and ends, then those of its features.
+        """
+        slot = len(self.spans)
+        self.spans += (self.at, 0)
+        self.add(record_head(plan, sort_key))
+        self.add_features(plan.served, values)
+        self.spans[slot + 1] = self.at
+
+    def add_copy(self, buffer: bytes, spans: Sequence[int], last: int) -> None:
+        """Go on with neighbouring records of other bytes as they stand there, with the commas between them.
+
+        ``spans``: theirs and their features' there; ``last``: where that of the last record begins.
+        """
+        start, end = spans[0], spans[last + 1]
+        moved, first = self.at - start, len(self.spans)
+        self.spans += [bound + moved if bound else 0 for bound in spans]  # zeros: an absent feature
+        self.spans[first] = self.at  # or the first record of all
+        self.add(buffer[start:end])
+
     def done(self) -> bytes:
         """All of it."""
         return b"".join(self.pieces)
@@ -145,7 +166,7 @@ def found_row(row_id: str, records: list[bytes], *, more: bool) -> bytes:
 
 def record_head(plan: GroupPlan, sort_key: str) -> bytes:
     """``{"timestamp":987654321,``, without the zeros that make stored digits sortable."""
-    return b'{"timestamp":%d,' % parse_sort_key(sort_key, plan.width)[0]
+    return b'{"timestamp":%d,' % int(sort_key[: plan.width])
 
 
 def missing_row(plan: GroupPlan, row_id: str) -> bytes:

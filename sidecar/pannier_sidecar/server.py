@@ -6,6 +6,7 @@ It knows addresses and shutdown, and nothing of what is answered (`api.dispatch`
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -13,20 +14,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import structlog
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from pannier.errors import PannierError
+from pannier.option_values import Address
 from pannier_sidecar.api.dispatch import MAX_BODY_BYTES, Dispatcher, ProblemRequestHandler
-from pannier_sidecar.setting_values import Address
+from pannier_sidecar.drain import Drain
 
 KEEPALIVE_SECONDS: Final = 75.0
+_LINGER_SECONDS: Final = 0.5
+"""How long a stopping server listens to idle connections: a request may be on its way on any of them."""
+_CUT_OFF_SECONDS: Final = 0.1
+_LOOK_SECONDS: Final = 0.01
 _BACKLOG: Final = 1024
 _SOCKET_MODE: Final = 0o666
 """As open as loopback is: containers of a pod run as different users, the directory decides who gets in."""
 _PROBE_SECONDS: Final = 1.0
+_log: Final = structlog.stdlib.get_logger(__name__)
 
 
 class CannotListen(PannierError):
@@ -36,7 +44,8 @@ class CannotListen(PannierError):
 class HttpServer:
     """One dispatcher on a TCP address, a Unix socket or both.
 
-    Leaving the block stops accepting, lets requests finish for ``shutdown_seconds`` and closes what is left.
+    Leaving the block stops accepting, ends each connection with its next answer (``Connection: close``), lets
+    requests finish within ``drain``, and closes what is left.
     """
 
     def __init__(
@@ -45,12 +54,14 @@ class HttpServer:
         *,
         tcp: Address | None = None,
         uds: Path | None = None,
-        shutdown_seconds: float = 10.0,
+        drain: Drain,
     ) -> None:
-        self._runner = web.ServerRunner(
-            _Server(dispatcher, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, lingering_time=2.0),
-            shutdown_timeout=shutdown_seconds,
+        self._dispatcher = dispatcher
+        self._drain = drain
+        self._server = _Server(
+            dispatcher, access_log=None, keepalive_timeout=KEEPALIVE_SECONDS, lingering_time=2.0
         )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=_CUT_OFF_SECONDS)
         self._tcp = tcp
         self._uds = uds
 
@@ -80,9 +91,24 @@ class HttpServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._dispatcher.drain()
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        await self._emptied_within(min(_LINGER_SECONDS, self._drain.left_seconds()))
+        self._server.pre_shutdown()  # ends idle connections, and the others with the request they are at
+        if not await self._emptied_within(max(self._drain.left_seconds(), _CUT_OFF_SECONDS)):
+            _log.warning("requests_cut_off", connections=len(self._server.connections))
         await self._runner.cleanup()
         if self._uds is not None:
             self._uds.unlink(missing_ok=True)
+
+    async def _emptied_within(self, seconds: float) -> bool:
+        """Whether no connection is left before the time is up."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._server.connections:  # noqa: ASYNC110 - aiohttp tells nobody
+                    await asyncio.sleep(_LOOK_SECONDS)
+        return not self._server.connections
 
     async def _listen_tcp(self, address: Address) -> None:
         site = web.TCPSite(self._runner, address.host, address.port, backlog=_BACKLOG)

@@ -1,67 +1,23 @@
 """Flags and environment -> one frozen `Settings`, or one message that names everything wrong with them.
 
-`OPTIONS` is the list: the command line makes its flags of it, `load` reads the environment twins. A flag wins
-over the environment, which wins over the default.
+`OPTIONS` is the list: the command line makes its flags of it, `load` reads the environment twins
+(`pannier.options`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Final
 
-from pannier.errors import PannierError, Problem
-from pannier_sidecar import setting_values as values
-from pannier_sidecar.setting_values import Address, SecretUrl
+from pannier import option_values as values
+from pannier.option_values import Address
+from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
+from pannier_sidecar.setting_rules import StoreKind, across, default_store
+from pannier_sidecar.setting_values import SecretUrl, directory_path, secret_url
 
 DEFAULT_HTTP: Final = Address("127.0.0.1", 8470)
-AWS_SIGNS: Final = (
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-    "AWS_PROFILE",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_DYNAMODB",
-)
-"""Any of these in the environment means that DynamoDB is meant."""
-
-StoreKind = Literal["dynamodb", "embedded"]
-LogFormat = Literal["auto", "json", "console"]
-
-
-class SettingsInvalid(PannierError):
-    """The sidecar cannot start like this; ``problems`` names every bad setting."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        lines = "\n".join(f"  {problem}" for problem in self.problems)
-        super().__init__(f"{len(self.problems)} bad setting(s):\n{lines}")
-
-
-class Option(NamedTuple):
-    """One setting: ``name`` is the attribute of `Settings`; flag and environment twin follow from it."""
-
-    name: str
-    metavar: str
-    parser: Callable[[str], Any]
-    default: str | None
-    help: str
-    is_switch: bool = False
-
-    @property
-    def flag(self) -> str:
-        """How the command line spells it."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def env(self) -> str:
-        """How the environment spells it."""
-        return "PANNIER_" + self.name.upper()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +42,13 @@ class Settings:
     l2_timeout_ms: int
     l3_timeout_ms: int
     write_timeout_ms: int
+    reads_in_flight: int
+    writes_in_flight: int
+    loop_delay_ms: int
+    l2_reads_in_flight: int
+    l3_reads_in_flight: int
+    l3_writes_in_flight: int
+    hedge_percent: int
     backfill_entries: int
     drain_seconds: int
     log_format: LogFormat
@@ -93,15 +56,14 @@ class Settings:
 
 
 _MILLISECONDS: Final = values.whole_number(1, 60_000)
+_IN_FLIGHT: Final = values.whole_number(1, 100_000)
 
 OPTIONS: Final = (
-    Option(
-        "specs", "DIR", values.directory_path, None, "Serve the FeatureGroup manifests (YAML) of a directory."
-    ),
+    Option("specs", "DIR", directory_path, None, "Serve the FeatureGroup manifests (YAML) of a directory."),
     Option(
         "catalog",
         "DIR",
-        values.directory_path,
+        directory_path,
         None,
         "Serve a mounted catalog, and follow it when it changes.",
     ),
@@ -115,7 +77,7 @@ OPTIONS: Final = (
     Option(
         "uds",
         "PATH",
-        values.directory_path,
+        directory_path,
         None,
         "Unix socket for the data API, instead of or beside --http.",
     ),
@@ -125,7 +87,7 @@ OPTIONS: Final = (
     Option(
         "redis_url",
         "URL|@FILE",
-        values.secret_url,
+        secret_url,
         None,
         "The shared L2 cache: redis://, rediss:// or redis+cluster://. Absent: no L2.",
     ),
@@ -143,9 +105,7 @@ OPTIONS: Final = (
         None,
         "A DynamoDB other than AWS's (an emulator, a VPC endpoint).",
     ),
-    Option(
-        "data_dir", "DIR", values.directory_path, "pannier-data", "Where the embedded store keeps its file."
-    ),
+    Option("data_dir", "DIR", directory_path, "pannier-data", "Where the embedded store keeps its file."),
     Option(
         "create_tables",
         "",
@@ -176,6 +136,37 @@ OPTIONS: Final = (
     Option("l3_timeout_ms", "MS", _MILLISECONDS, "500", "How long one call to L3 may take within a read."),
     Option("write_timeout_ms", "MS", _MILLISECONDS, "5000", "How long the writes of one request may take."),
     Option(
+        "reads_in_flight",
+        "N",
+        _IN_FLIGHT,
+        "1024",
+        "How many reads that L1 cannot answer alone may be under way; what exceeds it is answered 503.",
+    ),
+    Option(
+        "writes_in_flight",
+        "N",
+        _IN_FLIGHT,
+        "256",
+        "How many write requests may be under way; what exceeds it is answered 503.",
+    ),
+    Option(
+        "loop_delay_ms",
+        "MS",
+        values.whole_number(0, 60_000),
+        "5",
+        "How late the event loop may run before fewer requests are let in: a core is full. 0: never fewer.",
+    ),
+    Option("l2_reads_in_flight", "N", _IN_FLIGHT, "64", "How many reads of Redis may be in flight."),
+    Option("l3_reads_in_flight", "N", _IN_FLIGHT, "128", "How many calls that read L3 may be in flight."),
+    Option("l3_writes_in_flight", "N", _IN_FLIGHT, "128", "How many calls that write L3 may be in flight."),
+    Option(
+        "hedge_percent",
+        "PERCENT",
+        values.whole_number(0, 100),
+        "5",
+        "How many reads of DynamoDB may be tried a second time, if the first answer is late; 0: none.",
+    ),
+    Option(
         "backfill_entries",
         "N",
         values.whole_number(1, 10_000_000),
@@ -189,20 +180,7 @@ OPTIONS: Final = (
         "10",
         "How long a stopping sidecar finishes requests and confirms writes in L2.",
     ),
-    Option(
-        "log_format",
-        "auto|json|console",
-        values.one_of("auto", "json", "console"),
-        "auto",
-        "auto: console on a terminal, JSON lines otherwise.",
-    ),
-    Option(
-        "log_level",
-        "LEVEL",
-        values.one_of("debug", "info", "warning", "error"),
-        "info",
-        "What is logged at least.",
-    ),
+    *LOGGING,
 )
 
 
@@ -211,66 +189,12 @@ def load(flags: Mapping[str, str | bool | None], env: Mapping[str, str]) -> Sett
 
     ``flags`` holds by option name what the command line was given; None or absent where it was not.
     """
-    problems: list[Problem] = []
-    parsed: dict[str, Any] = {}
-    for option in OPTIONS:
-        source, text = _given(option, flags, env)
-        try:
-            parsed[option.name] = (
-                text if isinstance(text, bool) else None if text is None else option.parser(text)
-            )
-        except ValueError as error:
-            parsed[option.name] = None
-            problems.append(Problem(source, "InvalidSetting", str(error)))
-    problems += _across(parsed, failed={problem.path for problem in problems})
+    parsed, problems = parse_options(OPTIONS, flags, env)
+    problems += across(parsed, failed={problem.path for problem in problems})
     if problems:
         raise SettingsInvalid(problems)
     if parsed["store"] is None:
-        parsed["store"] = _default_store(parsed, env)
+        parsed["store"] = default_store(parsed, env)
     if parsed["http"] is None and parsed["uds"] is None:
         parsed["http"] = DEFAULT_HTTP
     return Settings(**parsed)
-
-
-def _given(
-    option: Option, flags: Mapping[str, str | bool | None], env: Mapping[str, str]
-) -> tuple[str, str | bool | None]:
-    """Where a setting's text comes from, and the text. An empty environment twin counts as absent."""
-    given = flags.get(option.name)
-    if given is not None and given is not False:
-        return option.flag, given
-    if env.get(option.env):
-        return option.env, env[option.env]
-    return option.flag, option.default
-
-
-def _across(parsed: Mapping[str, Any], failed: set[str]) -> list[Problem]:
-    """What must hold between settings and cannot be said of one alone."""
-    problems = []
-    sources = [parsed["specs"], parsed["catalog"]]
-    source_failed = failed & {"--specs", "--catalog", "PANNIER_SPECS", "PANNIER_CATALOG"}
-    if all(sources) or (not any(sources) and not source_failed):
-        problems.append(
-            Problem("--specs", "InvalidSetting", "give exactly one of --specs DIR and --catalog DIR")
-        )
-    http = cast("Address | None", parsed["http"])
-    if http is not None and not http.is_loopback:
-        problems.append(
-            Problem(
-                "--http",
-                "NotLoopback",
-                f"{http} can be reached from other machines; the data API has no access control and is for"
-                " the pod's own containers: use 127.0.0.1 or ::1, or a Unix socket (--uds)",
-            )
-        )
-    if parsed["store"] == "embedded" and parsed["dynamodb_endpoint_url"] is not None:
-        problems.append(
-            Problem("--dynamodb-endpoint-url", "InvalidSetting", "has no meaning with --store embedded")
-        )
-    return problems
-
-
-def _default_store(parsed: Mapping[str, Any], env: Mapping[str, str]) -> StoreKind:
-    if parsed["dynamodb_endpoint_url"] is not None or any(env.get(sign) for sign in AWS_SIGNS):
-        return "dynamodb"
-    return "embedded"

@@ -8,7 +8,9 @@ in one batch. Waiters use `asyncio.wait`, which cancels nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -23,8 +25,14 @@ Batch = Callable[[Sequence[K], Land[K, V]], Awaitable[None]]
 class SingleFlight(Generic[K, V]):
     """The loads in the air. Owned through ``async with``: leaving cancels them, their waiters hear of it."""
 
-    def __init__(self, crashed: Callable[[BaseException | None], V]) -> None:
+    def __init__(
+        self,
+        crashed: Callable[[BaseException | None], V],
+        around: Callable[[Sequence[K]], AbstractContextManager[None]] = lambda _: contextlib.nullcontext(),
+    ) -> None:
+        """``around`` is entered for the keys of a batch as long as it flies."""
         self._crashed = crashed
+        self._around = around
         self._flights: dict[K, asyncio.Future[V]] = {}
         self._tasks = OwnedTasks("load")
 
@@ -70,7 +78,8 @@ class SingleFlight(Generic[K, V]):
 
         reason: BaseException | None = None
         try:
-            await batch(tuple(flights), land)
+            with self._around(tuple(flights)):
+                await batch(tuple(flights), land)
         except Exception as error:  # noqa: BLE001 (reported by `crashed`; the waiters must not hang on a bug)
             reason = error
         finally:

@@ -63,6 +63,9 @@ class StatusReport:
             "catalog": self._catalog(),
             "tiers": self._tiers(),
             "backfill": self._backfill(),
+            "in_flight": {name: room._asdict() for name, room in self.metrics.rooms().items()},
+            "shed": {kind: n for (kind,), n in self.metrics.sheds.items()},
+            "invalidation": self._invalidation(),
             "groups": self._groups(),
             "limits": {
                 "reads": MAX_READS,
@@ -94,6 +97,14 @@ class StatusReport:
                         "message": f"the circuit is {state}; the sidecar goes on without this tier",
                     }
                 )
+        if self.metrics.subscription.state == "lost":
+            notes.append(
+                {
+                    "part": "l2",
+                    "reason": "NotListening",
+                    "message": "writes through other sidecars are not heard of; they show after local TTLs",
+                }
+            )
         notes += [
             {"part": "catalog", "reason": problem.reason, "message": str(problem)}
             for problem in self.catalog_problems()
@@ -143,6 +154,17 @@ class StatusReport:
             return None
         events = {event: n for (event,), n in self.metrics.backfills.items()}
         return {"queued": usage.queued, "unconfirmed": usage.unconfirmed, "events": events}
+
+    def _invalidation(self) -> dict[str, Any] | None:
+        counts = self.metrics.subscription
+        if counts.state == "absent":
+            return None
+        return {
+            "state": counts.state,
+            "losses": counts.losses,
+            "epoch": counts.epoch,
+            "published": counts.published,
+        }
 
     def _groups(self) -> list[dict[str, Any]]:
         plan = self.plan()

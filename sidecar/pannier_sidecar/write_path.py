@@ -24,7 +24,7 @@ from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_times import unit_hint
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.erasures import Erasures
-from pannier_sidecar.errors import TierError, TierMisconfigured, TierThrottled
+from pannier_sidecar.errors import TierError, TierMisconfigured, TierOverloaded, TierThrottled
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.recent_writes import RecentWrites
@@ -32,6 +32,7 @@ from pannier_sidecar.row import Put, PutOutcome, RowKey, TimelineQuery, Verdict
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2 import SharedWriter
 from pannier_sidecar.tiers.l3 import Store
+from pannier_sidecar.underway import Underway
 from pannier_sidecar.written_states import WrittenStates
 
 _INSTANT_ROWS: Final = 500
@@ -67,6 +68,7 @@ class WritePath:
         l1: L1Cache,
         recent: RecentWrites,
         writer: SharedWriter | None,
+        underway: Underway,
         clock: Clock,
         metrics: Metrics,
         timeout_seconds: float,
@@ -76,6 +78,7 @@ class WritePath:
         self._clock = clock
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
+        self._underway = underway
         self._states = WrittenStates(l1=l1, recent=recent, writer=writer, clock=clock)
         self._erasures = Erasures(store, clock, metrics, timeout_seconds=timeout_seconds, sleep=sleep)
 
@@ -144,13 +147,16 @@ class WritePath:
         """Write to L3, tell the caches, and say what became of each."""
         if not puts:
             return []
-        start_us = self._clock.now_us()
-        outcomes = await self._store.write(puts, timeout_seconds=self._timeout_seconds, now_us=start_us)
+        begun = self._states.begin()
+        keys = [RowKey(put.plan, put.id) for put in puts]
+        with self._underway.of(keys):
+            outcomes = await self._store.write(
+                puts, timeout_seconds=self._timeout_seconds, now_us=begun.at_us
+            )
         results = []
-        for put, outcome in zip(puts, outcomes, strict=True):
-            key = RowKey(put.plan, put.id)
+        for key, put, outcome in zip(keys, puts, outcomes, strict=True):
             if outcome.verdict == "written" and outcome.row is not None:
-                self._states.wrote(key, outcome.row, start_us)
+                self._states.wrote(key, outcome.row, begun)
             elif outcome.verdict == "unknown":
                 self._states.distrust(key)
             if outcome.replaced:
@@ -198,17 +204,17 @@ class WritePath:
 
     async def _erase(self, key: RowKey) -> WriteResult:
         """Delete a whole timeline id: the fence is the delete, its rows are removed behind the answer."""
-        start_us = self._clock.now_us()
+        begun = self._states.begin()
         try:
             erasure = await self._store.erase(
-                key.plan, key.id, timeout_seconds=self._timeout_seconds, now_us=start_us
+                key.plan, key.id, timeout_seconds=self._timeout_seconds, now_us=begun.at_us
             )
         except TierError as error:
             result = _of_error(key, error)
             if result.verdict == "unknown":
                 self._states.distrust(key)
             return result
-        self._states.erased(key, erasure.fence, start_us)
+        self._states.erased(key, erasure.fence, begun)
         self._erasures.go_on(key, erasure)
         return WriteResult(
             key.plan.name, key.id, "written", event_time=times.format_rfc3339(erasure.fence.newest_stamp_us)
@@ -254,7 +260,7 @@ def _result(put: Put, outcome: PutOutcome) -> WriteResult:
 
 def _of_error(key: RowKey, error: TierError) -> WriteResult:
     """The verdict of a delete that L3 did not acknowledge."""
-    is_refused = isinstance(error, TierThrottled | TierMisconfigured)
+    is_refused = isinstance(error, TierThrottled | TierMisconfigured | TierOverloaded)
     message = error.message if is_refused else f"{error.message}; {_MIGHT_BE_STORED}"
     verdict: Verdict = "failed" if is_refused else "unknown"
     return WriteResult(key.plan.name, key.id, verdict, reason=error.reason, message=message)

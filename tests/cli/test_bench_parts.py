@@ -254,3 +254,17 @@ async def test_the_load_client_gathers_answers_however_they_are_cut(chunks: list
     """Heads and bodies may arrive in pieces; a lost connection is an answer of None."""
     got = await answers_of(chunks, 2)
     assert got == [b"".join(chunks)] * 2 + [None]
+
+
+def test_a_percentile_of_a_histogram_is_the_bound_of_its_bucket() -> None:
+    """Prometheus keeps no values, so the bound that they lie below is what can be said."""
+    text = """
+d_seconds_bucket{le="0.001"} 50.0
+d_seconds_bucket{le="0.01"} 98.0
+d_seconds_bucket{le="+Inf"} 100.0
+d_seconds_sum 1.0
+"""
+    buckets = scrape.parse_buckets(text, "d_seconds")
+    assert buckets == [(0.001, 50), (0.01, 98), (math.inf, 100)]
+    assert [scrape.bucket_bound(buckets, percent) for percent in (50, 98, 99)] == [0.001, 0.01, math.inf]
+    assert math.isnan(scrape.bucket_bound([], 50))

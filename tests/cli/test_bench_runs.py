@@ -83,3 +83,12 @@ def test_profile_of_hits_shows_no_codec_at_work() -> None:
     assert calls["JSON encoded by msgspec"] < 0.5
     assert calls["feature codecs (pannier.values)"] < 0.5
     assert calls["json, base64 and struct of the standard library"] < 0.5
+
+
+@pytest.mark.redis
+def test_invalidation_bench_sees_every_write() -> None:
+    """Readers of the other sidecar see each write, and the delays of announcements are told."""
+    result = bench("invalidation", "--writes", "30")["result"]
+    assert result["seen"]["count"] == 30
+    assert result["reads_per_write"] >= 1
+    assert result["announced_p50_ms"] <= result["announced_p99_ms"]

@@ -58,6 +58,20 @@ def test_a_range_holds_exactly_the_times_between_its_ends(
     assert low <= high  # else a store refuses the range itself
 
 
+def test_a_range_to_the_last_time_there_can_be_is_an_open_one() -> None:
+    """Whoever names the ends that the width sets anyway asks for everything, and gets the fence with it."""
+    everything = keys.sort_key_range(None, None, WIDTH)
+    assert keys.sort_key_range(0, 10**WIDTH - 1, WIDTH) == everything
+    assert keys.sort_key_range(None, 10**WIDTH - 2, WIDTH) == (keys.LOWEST_SORT_KEY, "99998$")
+    assert keys.sort_key_range(1, None, WIDTH) == ("00001", keys.HIGHEST_SORT_KEY)
+
+
+@pytest.mark.parametrize(("since", "until"), [(10**WIDTH, None), (None, -1), (7, 6)])
+def test_a_range_without_any_storable_time_is_the_empty_one(since: int | None, until: int | None) -> None:
+    """Past the last one, before the first one, or the wrong way round."""
+    assert keys.sort_key_range(since, until, WIDTH) == keys.EMPTY_RANGE
+
+
 def test_an_open_range_takes_the_fence_along() -> None:
     """A load of the newest records gets the fence for nothing."""
     low, high = keys.sort_key_range(None, None, WIDTH)
@@ -112,6 +126,15 @@ def test_cache_keys_of_two_ids_never_meet(one: str, two: str) -> None:
     assert (keys.cache_key(prefix, one) == keys.cache_key(prefix, two)) == (one == two)
 
 
+@settings(deadline=None)
+@given(IDS, IDS)
+def test_leases_of_two_ids_never_meet_nor_any_ids_own_key(one: str, two: str) -> None:
+    """No id, whatever it holds, can be mistaken for the lease on loading another."""
+    prefix = keys.cache_key_prefix("shop", "clicks")
+    assert (keys.lease_key(prefix, one) == keys.lease_key(prefix, two)) == (one == two)
+    assert keys.lease_key(prefix, one) != keys.cache_key(prefix, two)
+
+
 def test_cache_keys_of_two_namespaces_never_meet() -> None:
     """A namespace holds neither slash nor colon, so no group name of one can look like another's."""
     assert keys.cache_key_prefix("a-b", "c") != keys.cache_key_prefix("a", "b-c")
@@ -147,9 +170,36 @@ def test_timestamps_that_do_not_fit_the_width_are_refused(timestamp: int) -> Non
     assert refused.value.reason == "TimestampOutOfRange"
 
 
-@pytest.mark.parametrize(("tie", "text"), [(-(1 << 63), "0" * 20), (0, "09223372036854775808"), ("", "")])
+@pytest.mark.parametrize(("timestamp", "digits"), [(0, "00000"), (42, "00042"), (10**WIDTH - 1, "99999")])
+def test_timestamps_are_padded_to_the_width(timestamp: int, digits: str) -> None:
+    """From 1970 to the last that fits."""
+    assert keys.timestamp_digits(timestamp, WIDTH) == digits
+
+
+@pytest.mark.parametrize(
+    ("unit", "ticks"), [("Seconds", 1), ("Milliseconds", 1_000), ("Microseconds", 1_000_000)]
+)
+def test_each_unit_has_room_until_the_year_2286(unit: str, ticks: int) -> None:
+    """A second has so many ticks of it, and the default width is exactly what the last second needs."""
+    assert keys.UNIT_MICROSECONDS[unit] * ticks == 1_000_000
+    last = 10_000_000_000 * ticks - 1  # 2286-11-20T17:46:39Z and what follows of that second
+    assert keys.timestamp_digits(last, keys.DEFAULT_WIDTH[unit]) == str(last)
+    with pytest.raises(KeyRefused):
+        keys.timestamp_digits(last + 1, keys.DEFAULT_WIDTH[unit])
+
+
+@pytest.mark.parametrize(
+    ("tie", "text"),
+    [
+        (-(1 << 63), "0" * 20),
+        (0, "09223372036854775808"),
+        ((1 << 63) - 1, "18446744073709551615"),
+        ("", ""),
+        ("x" * 512, "x" * 512),
+    ],
+)
 def test_tie_breakers_become_text(tie: int | str, text: str) -> None:
-    """Numbers as 20 digits offset by 2^63, text as it is, also empty."""
+    """Numbers as 20 digits offset by 2^63, text as it is, also empty; the last that fits included."""
     assert keys.tie_breaker_text(tie) == text
 
 
@@ -177,3 +227,10 @@ def test_table_names_stay_within_what_dynamodb_takes() -> None:
     assert {len(name) for name in long} == {255}
     assert len(set(long)) == 2
     assert all(name.startswith("pn.shop.ccc") for name in long)
+
+
+def test_a_table_is_found_again_under_the_name_it_was_made_with() -> None:
+    """Names up to what DynamoDB takes are whole; a longer one is cut at the same place by every release."""
+    whole = keys.default_table_name("pn", "shop", "c" * 247)
+    assert whole == "pn.shop." + "c" * 247
+    assert keys.default_table_name("pn", "shop", "c" * 248) == f"pn.shop.{'c' * 230}.8f92cfa2dd191179"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from tests.manifests import a_manifest
 
 from pannier.catalog import StorageMode
 from pannier.errors import SpecInvalid
-from pannier.policy import CachePolicy, Profile
+from pannier.policy import CachePolicy, Profile, TierState
 from pannier.profiles import PROFILES, resolve
 from pannier.spec_cache import CacheSpec
 from pannier.spec_parsing import parse_feature_group
@@ -64,6 +65,7 @@ def test_explicit_fields_win_over_the_profile() -> None:
             "advanced": {
                 "jitterPercent": 0,
                 "earlyExpirationPercent": 50,
+                "consistencyChecksPerMillion": 0,
                 "admission": {"local": "OnSecondHit"},
             },
         }
@@ -76,6 +78,23 @@ def test_explicit_fields_win_over_the_profile() -> None:
     assert (policy.write_policy, policy.read_consistency) == ("WriteThrough", "Strong")
     assert policy.early_expiration_factor == 0.5
     assert (policy.local_admission, policy.remote_admission) == ("OnSecondHit", "Always")
+    assert policy.consistency_checks_per_million == 0
+
+
+def test_a_tier_is_filled_and_served_by_its_state() -> None:
+    """Enabled fills and serves, Shadow fills and never serves, Disabled does neither."""
+    states: tuple[TierState, ...] = ("Enabled", "Shadow", "Disabled")
+    tiers = [_resolved({"local": {"state": state}}).local for state in states]
+    assert [tier.is_filled for tier in tiers] == [True, True, False]
+    assert [tier.is_served for tier in tiers] == [True, False, False]
+    assert [tier.is_shadow for tier in tiers] == [False, True, False]
+
+
+def test_a_catalog_of_an_older_operator_means_the_profiles_own_checks() -> None:
+    """The format is additive: without the field served hits are checked at the default rate."""
+    catalog = msgspec.json.decode(msgspec.json.encode(PROFILES["Hot"]))
+    del catalog["consistencyChecksPerMillion"]
+    assert msgspec.convert(catalog, CachePolicy) == PROFILES["Hot"]
 
 
 def test_a_hard_ttl_alone_clamps_what_is_not_set() -> None:

@@ -14,7 +14,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "featuregroup.md"
 
 
 def test_the_committed_page_is_what_the_models_generate() -> None:
-    """Drift fails: write ``python -m pannier.spec_reference`` into the page."""
+    """Drift fails: `make reference`."""
     assert PAGE.read_text(encoding="utf-8") == reference_page()
 
 

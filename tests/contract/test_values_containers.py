@@ -208,6 +208,8 @@ def test_vectors_are_packed_little_endian() -> None:
         ("[1,true,3]", "WrongType", "[1]"),
         ('[1,2,"3"]', "WrongType", "[2]"),
         ("[1,2,3.5e38]", "Float32OutOfRange", "[2]"),
+        ("[1,3.4028235677973366e38,3]", "Float32OutOfRange", "[1]"),
+        ("[-3.4028235677973366e38,2,3]", "Float32OutOfRange", "[0]"),
         ("[1,2,-1" + "0" * 200 + "]", "Float32OutOfRange", "[2]"),
         ("[1,NaN,3]", "NotFinite", "[1]"),
         ("{}", "WrongType", ""),
@@ -234,6 +236,13 @@ def test_stored_vectors_of_other_writers_are_checked(stored: AttributeValue, rea
     with pytest.raises(ValueRefused) as refused:
         a_codec("Vector", dimensions=3).from_attribute(stored)
     assert refused.value.reason == reason
+
+
+@pytest.mark.parametrize(("size", "numbers"), [(8, "2"), (16, "4"), (10, "2.5"), (0, "0")])
+def test_a_stored_vector_of_another_length_is_told_in_numbers(size: int, numbers: str) -> None:
+    """Who declared other dimensions sees which; a fraction says that it is something else altogether."""
+    with pytest.raises(ValueRefused, match=f"has {numbers} numbers; this Vector has 3"):
+        a_codec("Vector", dimensions=3).from_attribute({"B": b"\x00" * size})
 
 
 @pytest.mark.parametrize("dimensions", [None, 0])

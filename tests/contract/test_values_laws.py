@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pannier.catalog import CatalogFeature
 from pannier.errors import ValueRefused
 from pannier.times import parse_rfc3339
 from pannier.values import codec_for, explain_body, from_opaque, is_opaque, item_bytes, opaque, stored_bytes
+from pannier.values.attributes import ITEM_MAX_BYTES
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -124,6 +125,24 @@ def test_the_stored_size_is_bounded_by_twice_the_fragment(case: tuple[CatalogFea
 
 
 @SLOW
+@given(features_and_values())
+@example((CatalogFeature(id=0, name="f", type="List", element_type="Int64"), [1] * 20))
+@example((CatalogFeature(id=0, name="f", type="List", element_type="Bool"), []))
+def test_max_bytes_is_exact_for_every_type(case: tuple[CatalogFeature, Any]) -> None:
+    """A value that weighs so much as stored is taken, and refused by a feature that takes a byte less."""
+    feature, value = case
+    raw = msgspec.json.encode(value)
+    fragment = codec_for(feature).parse(raw, "f")
+    size = stored_bytes(codec_for(feature).to_attribute(fragment))
+    assume(value is not None and size)
+    for limit in (size, size + 1):
+        assert codec_for(msgspec.structs.replace(feature, max_bytes=limit)).parse(raw, "f") == fragment
+    with pytest.raises(ValueRefused) as refused:
+        codec_for(msgspec.structs.replace(feature, max_bytes=size - 1)).parse(raw, "f")
+    assert refused.value.reason == "ValueTooLarge"
+
+
+@SLOW
 @given(FLOAT32)
 def test_a_vectors_number_has_the_fewest_digits_that_keep_it(number: float) -> None:
     """The text reads as the same float32, and no shorter rounding of it does."""
@@ -179,6 +198,20 @@ def test_values_weigh_what_dynamodb_says(attribute: dict[str, Any], size: int) -
     """The figures that real emulators gave when items were filled up to the limit."""
     assert stored_bytes(attribute) == size
     assert item_bytes({"name": attribute}) == size + 4
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [("0.0012", 2), ("0.012", 3), ("-0.012", 4), ("1234.5", 4), ("12E3", 3), ("12.50", 3), ("+007", 2)],
+)
+def test_a_number_weighs_a_byte_per_two_digits_counted_from_its_point(number: str, size: int) -> None:
+    """However it is spelled: leading and trailing zeros, a plus and the exponent weigh nothing more."""
+    assert stored_bytes({"N": number}) == size
+
+
+def test_an_item_may_weigh_what_dynamodb_takes() -> None:
+    """400 KB, counted in units of 1,024."""
+    assert ITEM_MAX_BYTES == 409_600
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from pannier.catalog import CatalogFeature, FeatureType
 from pannier.errors import ValueRefused
 from pannier.values import AttributeValue, FeatureCodec, codec_for
+from pannier.values.json_text import member, shown
 
 PATH = "writes[3].features.f"
 
@@ -166,6 +167,15 @@ def test_long_values_are_shortened_in_messages() -> None:
     with pytest.raises(ValueRefused) as refused:
         a_codec("Int64").parse(b'"' + b"x" * 8000 + b'"', PATH)
     assert len(refused.value.message) < 150
+
+
+def test_what_fits_a_message_is_shown_whole() -> None:
+    """Up to forty characters, quotes counted; of longer ones the start, with dots for the rest."""
+    for length in (1, 38, 39, 60):
+        whole = '"' + "x" * length + '"'
+        start = whole if length <= 38 else whole[:40] + "..."
+        assert shown("x" * length) == f"the string {start}"
+        assert member("-" * length) == f"[{start.replace('x', '-')}]"
 
 
 @pytest.mark.parametrize(

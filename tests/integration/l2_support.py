@@ -23,17 +23,30 @@ class Counts:
     def __init__(self) -> None:
         self.errors: Counter[str] = Counter()
         self.circuits: list[State] = []
+        """Of the lane that reads go through."""
+        self.write_circuits: list[State] = []
         self.backfills: Counter[str] = Counter()
+        self.leases: Counter[str] = Counter()
+        self.receivers: list[int] = []
+        self.invalidations: Counter[str] = Counter()
 
     def tier_error(self, tier: str, reason: str) -> None:
         self.errors[f"{tier}/{reason}"] += 1
 
     def circuit(self, tier: str, state: State) -> None:
-        assert tier == "l2"
-        self.circuits.append(state)
+        {"l2": self.circuits, "l2_writes": self.write_circuits}[tier].append(state)
+
+    def lease(self, group: str, event: str) -> None:
+        self.leases[f"{group}/{event}"] += 1
 
     def backfill(self, event: str, n: int = 1) -> None:
         self.backfills[event] += n
+
+    def published(self, receivers: int) -> None:
+        self.receivers.append(receivers)
+
+    def invalidation(self, group: str, event: str, n: int = 1) -> None:
+        self.invalidations[f"{group}/{event}"] += n
 
 
 def a_tier(

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,24 +20,42 @@ import msgspec
 from tests.builders import a_catalog
 
 from pannier.catalog import CatalogGroup
+from pannier_sidecar.admission import Admission
 from pannier_sidecar.api.read_requests import read_decoder
 from pannier_sidecar.api.write_batch import take_in
 from pannier_sidecar.arrivals import Arrivals
 from pannier_sidecar.backfill import L2Writer
+from pannier_sidecar.bulkhead import Bulkhead, Limits
+from pannier_sidecar.cache_looks import CacheLooks
 from pannier_sidecar.clock import ManualClock
 from pannier_sidecar.errors import TierError, TierUnavailable
+from pannier_sidecar.hedged_reads import HedgedReads
+from pannier_sidecar.invalidation import Invalidations
 from pannier_sidecar.l3_reads import L3Reads
+from pannier_sidecar.lease import LeaseBounds
+from pannier_sidecar.live_plan import LivePlan
 from pannier_sidecar.loader import Loader
 from pannier_sidecar.metrics import GroupCounters, Metrics
+from pannier_sidecar.observer import Observer
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_path import ReadAnswer, ReadPath
 from pannier_sidecar.recent_writes import RecentWrites
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
+from pannier_sidecar.shadow import Shadow
+from pannier_sidecar.shared_flight import SharedFlight
+from pannier_sidecar.strong_looks import StrongLooks
 from pannier_sidecar.tiers.l1_local import L1Cache
 from pannier_sidecar.tiers.l2_redis import RedisTier
+from pannier_sidecar.tiers.l2_subscription import Heartbeat, Subscription
 from pannier_sidecar.tiers.l3 import Store
 from pannier_sidecar.tiers.l3_embedded import EmbeddedStore
+from pannier_sidecar.underway import Underway
 from pannier_sidecar.write_path import WritePath, WriteResult
+
+PATIENT = LeaseBounds(longest_us=2_000_000, shortest_us=2_000_000)
+"""Leases outlast any hiccup of the machine that runs the tests."""
+QUICK = Heartbeat(ping_seconds=0.05, connect_seconds=0.5, longest_pause_seconds=0.1)
+"""So that a test need not wait seconds for what takes seconds."""
 
 
 class WatchedStore:
@@ -140,7 +160,7 @@ class WatchedStore:
 class Core:
     """A serving core in a test's hands."""
 
-    plan: ReadPlan
+    live: LivePlan
     clock: ManualClock
     store: WatchedStore
     l1: L1Cache
@@ -150,8 +170,21 @@ class Core:
     reads: ReadPath
     writes: WritePath
     writer: L2Writer | None
+    shadow: Shadow
+    observer: Observer
+    admission: Admission
+    underway: Underway
+    subscription: Subscription | None
     naps: asyncio.Queue[asyncio.Future[None]]
     """Who sleeps, in order; waking up is the test's."""
+    waits_for_lease: asyncio.Event
+    """Set as soon as a load waits for what another sidecar brings to L2."""
+
+    @property
+    def plan(self) -> ReadPlan:
+        """What is served now."""
+        assert self.live.current is not None
+        return self.live.current
 
     async def ask(self, *reads: dict[str, Any], int64: str = "number", **options: Any) -> ReadAnswer:
         """Send a request the way the HTTP surface does."""
@@ -188,6 +221,7 @@ class Core:
     async def settle(self) -> None:
         """Let loads and what they put into L2 come to rest."""
         await self.loader.settled()
+        await self.shadow.settled()
         if self.writer is not None:
             assert await self.writer.drain(5)
 
@@ -197,7 +231,7 @@ class Core:
 
     def deploy(self, *groups: CatalogGroup) -> None:
         """Swap the catalog."""
-        self.plan = ReadPlan(a_catalog(*groups))
+        self.live.adopt(a_catalog(*groups))
 
 
 @contextlib.asynccontextmanager
@@ -211,34 +245,83 @@ async def serving(
     l2_timeout_seconds: float = 2.0,
     store: Store | None = None,
     dice: float = 0.5,
+    reads_in_flight: int = 1024,
+    lease_bounds: LeaseBounds = PATIENT,
+    listen_url: str | None = None,
+    heartbeat: Heartbeat = QUICK,
 ) -> AsyncIterator[Core]:
-    """Open a core over a store in ``directory``, or over one that is shared with another core."""
+    """Open a core over a store in ``directory``, or over one that is shared with another core.
+
+    With a ``listen_url`` it hears what other cores announce; it listens from the beginning.
+    """
     clock = clock or ManualClock()
-    metrics, l1, recent = Metrics(), L1Cache(l1_bytes, dice=lambda: dice), RecentWrites()
-    plan = ReadPlan(a_catalog(*groups))
+    metrics, recent, underway = Metrics(), RecentWrites(), Underway()
+    live, sender = LivePlan(metrics, clock), secrets.token_bytes(8)
+    live.adopt(a_catalog(*groups))
     async with contextlib.AsyncExitStack() as owned:
         if store is None:
             store = await owned.enter_async_context(EmbeddedStore(directory, clock))
         watched = WatchedStore(store)
-        await watched.create_tables([p for p in plan.groups.values() if p.group.storage_mode != "None"])
+        plans = [] if live.current is None else live.current.groups.values()
+        await watched.create_tables([plan for plan in plans if plan.group.storage_mode != "None"])
         tier = writer = None
         if redis_url is not None:
             tier = await owned.enter_async_context(
                 RedisTier(redis_url, clock=clock, metrics=metrics, timeout_seconds=l2_timeout_seconds)
             )
             writer = await owned.enter_async_context(
-                L2Writer(tier, clock=clock, metrics=metrics, dice=lambda: dice)
+                L2Writer(
+                    tier, clock=clock, metrics=metrics, dice=lambda: dice, latest=live.latest, sender=sender
+                )
             )
+        l1 = L1Cache(l1_bytes, dice=lambda: dice, can_refresh=lambda: tier is None or tier.state == "closed")
         arrivals = Arrivals(l1=l1, recent=recent, clock=clock, writer=writer, dice=lambda: dice)
+        room = Bulkhead("l3_read", Limits(128, 128, 5.0), metrics)
+        asking = HedgedReads(room, clock=clock, metrics=metrics, hedge_share=0.0)
+        shadow = await owned.enter_async_context(
+            Shadow(l1=l1, l2=tier, arrivals=arrivals, clock=clock, metrics=metrics)
+        )
+        waits_for_lease = asyncio.Event()
+
+        async def wait_for_lease(seconds: float) -> None:
+            waits_for_lease.set()
+            await asyncio.sleep(seconds)
+
+        l3, shared = L3Reads(watched, asking, clock, metrics, timeout_seconds), None
+        if tier is not None and writer is not None:
+            shared = SharedFlight(
+                tier,
+                writer,
+                arrivals,
+                l3.load_us,
+                metrics=metrics,
+                bounds=lease_bounds,
+                holder=token_hex(8),
+                sleep=wait_for_lease,
+                dice=lambda: dice,
+            )
         loader = await owned.enter_async_context(
             Loader(
                 arrivals=arrivals,
                 l2=tier,
-                l3=L3Reads(watched, clock, metrics, timeout_seconds),
+                l3=l3,
+                shadow=shadow,
+                shared=shared,
+                underway=underway,
                 clock=clock,
                 metrics=metrics,
             )
         )
+        subscription = None
+        if listen_url is not None:
+            invalidations = Invalidations(
+                sender=sender, l1=l1, recent=recent, underway=underway, clock=clock, metrics=metrics
+            )
+            subscription = Subscription(listen_url, invalidations, dice=lambda: dice, heartbeat=heartbeat)
+            invalidations.on_channels = subscription.want
+            live.watch(invalidations.follow)
+            await owned.enter_async_context(subscription)
+            await until(lambda: subscription.is_listening)
         naps: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
 
         async def sleep(_seconds: float) -> None:
@@ -252,18 +335,64 @@ async def serving(
                 l1=l1,
                 recent=recent,
                 writer=writer,
+                underway=underway,
                 clock=clock,
                 metrics=metrics,
                 timeout_seconds=timeout_seconds,
                 sleep=sleep,
             )
         )
+        admission = Admission(
+            reads=reads_in_flight,
+            writes=reads_in_flight,
+            delay_target_us=5_000,
+            metrics=metrics,
+            dice=lambda: dice,
+        )
+        # not entered: the test says when samples are checked
+        observer = Observer(
+            plan=lambda: core.plan,
+            caches=CacheLooks(l1=l1, l2=tier, arrivals=arrivals, clock=clock),
+            l3=StrongLooks(watched, clock, metrics, timeout_seconds),
+            clock=clock,
+            metrics=metrics,
+            dice=lambda: dice,
+        )
         reads = ReadPath(
             l1=l1,
             loader=loader,
+            lane=admission.reads,
+            shadow=shadow,
+            observer=observer,
             clock=clock,
             metrics=metrics,
             timeout_seconds=timeout_seconds,
             dice=lambda: dice,
         )
-        yield Core(plan, clock, watched, l1, recent, metrics, loader, reads, writes, writer, naps)
+        core = Core(
+            live,
+            clock,
+            watched,
+            l1,
+            recent,
+            metrics,
+            loader,
+            reads,
+            writes,
+            writer,
+            shadow,
+            observer,
+            admission,
+            underway,
+            subscription,
+            naps,
+            waits_for_lease,
+        )
+        yield core
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Wait for something that another process has to do first; fails when it does not come about."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 (there is no event to wait for)
+            await asyncio.sleep(0.002)

@@ -26,6 +26,7 @@ from tests.integration.serving import Core
 from pannier.catalog import CatalogGroup
 from pannier_sidecar.recent_writes import RecentWrites
 from pannier_sidecar.tiers.l1_local import L1Cache
+from pannier_sidecar.underway import Underway
 from pannier_sidecar.write_path import WritePath, WriteResult
 
 WRITES: Final = 60
@@ -41,8 +42,8 @@ def a_policy(dice: random.Random) -> dict[str, Any]:
     """Draw how a group is cached."""
     return {
         "write_policy": dice.choice(["WriteThrough", "Invalidate"]),
-        "local": dice.choice(["Enabled", "Enabled", "Enabled", "Disabled"]),
-        "remote": dice.choice(["Enabled", "Enabled", "Enabled", "Disabled"]),
+        "local": dice.choice(["Enabled", "Enabled", "Enabled", "Shadow", "Disabled"]),
+        "remote": dice.choice(["Enabled", "Enabled", "Enabled", "Shadow", "Disabled"]),
         "read_consistency": dice.choice(["Eventual", "Eventual", "Eventual", "Strong"]),
         "soft": dice.choice([5, 20]),
     }
@@ -135,6 +136,7 @@ class Clients:
             l1=L1Cache(1),
             recent=RecentWrites(),
             writer=None,
+            underway=Underway(),
             clock=core.clock,
             metrics=core.metrics,
             timeout_seconds=5.0,
@@ -157,7 +159,7 @@ class Clients:
     async def _write_on(self, history: History, through: Core) -> None:
         for _ in range(WRITES):
             async with self._turn():
-                through.plan = self.core.plan
+                through.live.current = self.core.plan
                 await (self._change_timeline if history.is_timeline else self._change_record)(
                     history, through
                 )

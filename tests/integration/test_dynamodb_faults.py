@@ -107,6 +107,28 @@ async def test_a_passing_fault_is_retried_within_the_budget(
     assert proxy.calls["BatchGetItem"] == 3
 
 
+async def test_a_long_throttling_is_not_answered_with_ever_more_calls(proxy: FaultProxy) -> None:
+    """Once the retries that were saved are used up, reads are tried again one time in ten."""
+    plan = a_stored_plan()
+    loads, calls = 400, proxy.calls
+    async with DynamoDBStore(settings(proxy.url)) as store:
+        proxy.on("BatchGetItem", faults.throttled())
+
+        async def load(number: int) -> None:
+            (row,) = await store.read_records(
+                [RowKey(plan, f"{number}")], strong=False, timeout_seconds=BUDGET_SECONDS
+            )
+            assert isinstance(row, TierThrottled)
+
+        before = -2 * loads - 1
+        while calls["BatchGetItem"] - before > 2 * loads:  # as long as retries are saved
+            before = calls["BatchGetItem"]
+            await asyncio.gather(*(load(number) for number in range(loads)))
+        before = calls["BatchGetItem"]
+        await asyncio.gather(*(load(number) for number in range(loads)))
+        assert calls["BatchGetItem"] - before <= 1.1 * loads + 1
+
+
 async def test_unprocessed_keys_are_asked_for_again(store: DynamoDBStore, proxy: FaultProxy) -> None:
     """However few DynamoDB does at a time."""
     plan = a_stored_plan()

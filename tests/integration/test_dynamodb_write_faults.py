@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,11 +12,13 @@ import pytest_asyncio
 from aiohttp import web
 from tests import fault_proxy as faults
 from tests.fault_proxy import Call, Fault, FaultProxy
+from tests.integration.dynamodb_stores import a_store
 from tests.integration.faulty_store import SHORT_SECONDS, Faulty, a_faulty_store, write_shortly
 from tests.integration.store_calls import (
     NOW,
     SECOND,
     TABLE,
+    a_delete,
     a_put,
     a_stored_plan,
     a_timeline,
@@ -27,6 +31,7 @@ from tests.integration.store_calls import (
     written,
 )
 
+from pannier.keys import HIGHEST_SORT_KEY
 from pannier_sidecar.errors import TierThrottled
 from pannier_sidecar.tiers.l3_dynamodb import DynamoDBStore
 
@@ -96,6 +101,48 @@ async def test_a_write_without_an_answer_is_unknown_and_safe_to_repeat(
 
 
 @pytest.mark.parametrize("make", [faults.dropped, faults.server_error])
+async def test_a_write_that_met_its_own_row_and_then_failed_may_be_stored(
+    store: DynamoDBStore, proxy: FaultProxy, make: Any
+) -> None:
+    """Stored without an answer, refused by its own row, throttled after that: unknown, never failed."""
+    plan, calls = a_timeline(), itertools.count()
+
+    async def lost_then_throttled(call: faults.Call) -> Any:
+        number = next(calls)
+        if number == 0:
+            return await make(done=True)(call)
+        return await (call.forward() if number == 1 else faults.throttled()(call))
+
+    proxy.on("UpdateItem", lost_then_throttled)
+    (outcome,) = await write_shortly(store, a_put(plan, values={0: b'"x"'}, sort_key=at(5)))
+    assert (outcome.verdict, outcome.reason) == ("unknown", "TierThrottled")
+    assert proxy.calls["UpdateItem"] > 2
+
+
+@pytest.mark.parametrize("others", [{0: b'"later"'}, {0: b'"later"', 1: b"2"}])
+async def test_a_write_of_now_that_may_be_stored_is_not_stored_again_above_what_came_after(
+    store: DynamoDBStore, proxy: FaultProxy, others: dict[int, bytes]
+) -> None:
+    """Its answer is lost, another write comes, its retry must change nothing that the other wrote."""
+    plan, calls = a_stored_plan(), itertools.count()
+
+    async def lost_while_another_writes(call: faults.Call) -> Any:
+        answer = await call.forward()
+        if next(calls) > 0:
+            return answer
+        await written(store, a_put(plan, values=others), now=NOW + 5)
+        return call.drop()
+
+    proxy.on("UpdateItem", lost_while_another_writes)
+    (outcome,) = await write(store, a_put(plan, values={0: b'"x"', 1: b"1"}))
+    assert outcome.verdict == ("written" if len(others) == 1 else "unknown")
+    assert outcome.event_time_us == NOW
+    row = await read(store, plan)
+    assert row is not None
+    assert row.values == {1: b"1", **others}
+
+
+@pytest.mark.parametrize("make", [faults.dropped, faults.server_error])
 async def test_a_write_whose_answer_was_lost_once_is_written_once(
     store: DynamoDBStore, proxy: FaultProxy, make: Any
 ) -> None:
@@ -148,6 +195,46 @@ async def test_a_late_event_whose_fence_cannot_be_read_is_unknown(
     assert (
         await page(store, plan, now=erasure.fence.expires_at * SECOND if erasure.fence.expires_at else 0)
     ).rows == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "high"),
+    [
+        pytest.param("Query", at(999), id="the fence is read beside a page that ends below it"),
+        pytest.param("second Query", HIGHEST_SORT_KEY, id="the fence was read with the first of two pages"),
+    ],
+)
+async def test_a_late_event_that_its_writer_will_take_back_is_not_seen(
+    store: DynamoDBStore, proxy: FaultProxy, dynoxide_url: str, before: str, high: str
+) -> None:
+    """An id is erased while it is read, and a late event stored before its writer looked for the fence."""
+    plan = a_timeline()
+    await written(store, a_put(plan, values={1: b"1"}, sort_key=at(7)), now=NOW - 60 * SECOND)
+    await write(store, *(a_delete(plan, sort_key=at(500 + i), event_time_us=NOW - SECOND) for i in range(4)))
+    proxy.calls.clear()
+    fence_read = asyncio.Event()
+
+    async def then_go_on(call: Call) -> web.Response:
+        answer = await call.forward()
+        fence_read.set()
+        return answer
+
+    async def erased_meanwhile(call: Call) -> web.Response:
+        if before == "Query":
+            await fence_read.wait()
+        elif proxy.calls["Query"] == 1:
+            return await call.forward()
+        proxy.heal()
+        async with a_store(dynoxide_url) as other:
+            await erase(other, plan, max_rows=0)
+            await written(other, a_put(plan, values={1: b"2"}, sort_key=at(8)))
+        return await call.forward()
+
+    proxy.on("BatchGetItem", then_go_on)
+    proxy.on("Query", erased_meanwhile)
+    seen = await page(store, plan, limit=2, low=at(0), high=high)
+    assert seen.fence is not None
+    assert (live(seen), seen.rows, seen.exhausted) == ([], (), True)
 
 
 async def test_a_late_event_that_cannot_be_taken_back_is_unknown(

@@ -110,6 +110,7 @@ class Weather:
         """Let much time pass where nothing is under way: no load and no message takes half a minute."""
         await self._clients.pause()
         await self._core.loader.settled()
+        await self._core.shadow.settled()
         assert self._core.writer is not None
         await self._core.writer.drain(0.1)
         self._clients.pass_time(self._dice.choice([5, 9, 30, 61, 90]))

@@ -13,18 +13,19 @@ from aiohttp import web
 from structlog.testing import capture_logs
 from tests.servers import HOST
 
+from pannier.option_values import Address
 from pannier_sidecar.api.dispatch import Dispatcher, Handler, Route, body_of, json_answer
+from pannier_sidecar.drain import Drain
 from pannier_sidecar.errors import TierTimeout
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.server import HttpServer
-from pannier_sidecar.setting_values import Address
 
 
 @contextlib.asynccontextmanager
 async def served(handler: Handler) -> AsyncIterator[tuple[Address, Metrics]]:
     metrics = Metrics()
     dispatcher = Dispatcher([Route("/rows/secret-id", {"POST": handler})], metrics, lambda: "e1")
-    async with HttpServer(dispatcher, tcp=Address(HOST, 0), shutdown_seconds=0) as server:
+    async with HttpServer(dispatcher, tcp=Address(HOST, 0), drain=Drain(0)) as server:
         yield server.tcp_addresses[0], metrics
 
 

@@ -25,9 +25,10 @@ from tests.sidecars import RECORDS, TIMELINE, a_sidecar
 
 from pannier.catalog_rendering import render
 from pannier.errors import SpecInvalid
+from pannier.options import SettingsInvalid
 from pannier_sidecar.app import build
 from pannier_sidecar.server import CannotListen
-from pannier_sidecar.settings import SettingsInvalid, load
+from pannier_sidecar.settings import load
 from pannier_sidecar.specs import catalog_from_directory
 
 CANNOT_START = 7

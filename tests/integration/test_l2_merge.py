@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.sidecar.timeline_history import History
 
 from pannier_sidecar.entry import envelope, record, timeline
+from pannier_sidecar.entry.ghost import RECORD_GHOST, TIMELINE_GHOST
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.tiers.l2_redis import MERGE_SCRIPT
@@ -56,11 +57,14 @@ def a_record(kind: Kind, revision: int, loaded_at_us: int) -> Record:
     return Record(kind, revision, loaded_at_us, revision, None, values)
 
 
-records = st.builds(
-    a_record,
-    st.sampled_from(Kind),
-    st.one_of(st.integers(1, 4), st.integers(1_700_000_000_000_000, 1_700_000_000_000_003)),
-    st.integers(1, 4),
+records = st.one_of(
+    st.just(RECORD_GHOST),
+    st.builds(
+        a_record,
+        st.sampled_from(Kind),
+        st.one_of(st.integers(1, 4), st.integers(1_700_000_000_000_000, 1_700_000_000_000_003)),
+        st.integers(1, 4),
+    ),
 )
 
 
@@ -80,13 +84,13 @@ def test_records_end_as_the_pure_merge_says(merger: Merger, sequence: Sequence[R
 @quick
 @given(st.integers(0, 2**32), st.sampled_from((3, 4, 6, 20)), st.integers(1, 20))
 def test_timelines_end_as_the_pure_merge_says(merger: Merger, seed: int, capacity: int, steps: int) -> None:
-    """Snapshots, writes, deletes, fences, markers and swept rows, shuffled, repeated and grouped."""
+    """Snapshots, writes, deletes, fences, markers, ghosts and swept rows, shuffled, repeated and grouped."""
     merger.client.delete(KEY)
     dice = random.Random(seed)
     history = History(capacity)
     for _ in range(steps):
         history.step(dice)
-    sequence = [one.entry for one in history.handed]
+    sequence = [*(one.entry for one in history.handed), TIMELINE_GHOST]
     dice.shuffle(sequence)
     expected: Timeline | None = None
     while sequence:

@@ -214,13 +214,34 @@ async def test_an_absent_redis_is_unavailable_at_once_and_found_when_it_comes() 
         async with a_tier(server.url, counts=counts, clock=clock) as tier:
             assert faults(await tier.read([user(1), clicker(1)])) == {TierUnavailable}
             assert faults(await tier.merge([(user(1), a_record())])) == {TierUnavailable}
-            assert counts.errors == {"l2/TierUnavailable": 1}
+            assert faults(await tier.read([user(1)])) == {TierUnavailable}
+            assert faults(await tier.merge([(user(1), a_record())])) == {TierUnavailable}
+            assert counts.errors == {"l2/TierUnavailable": 2}, "one a lane: the others were not tried"
             assert tier.state == "open"
             server.restart()
             assert faults(await tier.read([user(1)])) == {TierUnavailable}
             clock.advance(0.2)
             assert await tier.read([user(1), clicker(1)]) == [None, None]
             assert counts.circuits == ["closed", "open", "half_open", "closed"]
+
+
+async def test_merges_do_not_wait_out_their_pause_when_reads_find_redis_back() -> None:
+    """Else every sidecar would load for itself: leases and backfills go the way of merges."""
+    counts, clock = Counts(), ManualClock()
+    with RedisServer() as server:
+        server.kill()
+        async with a_tier(server.url, counts=counts, clock=clock) as tier:
+            for _ in range(4):
+                assert faults(await tier.merge([(user(1), a_record())])) == {TierUnavailable}
+                clock.advance(2)
+            assert faults(await tier.merge([(user(1), a_record())])) == {TierUnavailable}
+            assert faults(await tier.read([user(1)])) == {TierUnavailable}
+            server.restart()
+            clock.advance(0.15)
+            assert counts.write_circuits[-1] == "open"
+            assert faults(await tier.merge([(user(1), a_record())])) == {TierUnavailable}
+            assert await tier.read([user(1)]) == [None]
+            assert await tier.merge([(user(1), a_record())]) == [None]
 
 
 async def test_a_hanging_redis_costs_three_timeouts_and_then_nothing(redis_server: RedisServer) -> None:
@@ -330,12 +351,15 @@ async def test_a_full_redis_refuses_merges_but_reads_go_on(redis_server: RedisSe
 
 async def test_a_primary_that_became_a_replica_is_left_by_its_connections(redis_server: RedisServer) -> None:
     """After a failover the name may lead elsewhere: the old connections must not be kept."""
-    clock = ManualClock()
-    async with a_tier(redis_server.url, clock=clock) as tier, a_client(redis_server.url) as client:
+    clock, counts = ManualClock(), Counts()
+    async with (
+        a_tier(redis_server.url, clock=clock, counts=counts) as tier,
+        a_client(redis_server.url) as client,
+    ):
         await tier.merge([(user(1), a_record())])
         await client.execute_command("REPLICAOF", "127.0.0.1", "1")
         assert faults(await tier.merge([(user(1), a_record(NOW_US + 1))])) == {TierUnavailable}
-        assert tier.state == "open"
+        assert (counts.write_circuits[-1], tier.state) == ("open", "closed")
         await client.execute_command("REPLICAOF", "NO", "ONE")
         before = (await client.info("stats"))["total_connections_received"]
         clock.advance(1)

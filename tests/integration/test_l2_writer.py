@@ -24,7 +24,7 @@ async def test_a_write_made_while_redis_is_down_is_seen_and_arrives_after_its_re
     old, new = (a_record(clock.now_us() + i, loaded_at_us=clock.now_us()) for i in range(2))
     async with (
         a_tier(redis_server.url, counts=counts) as tier,
-        L2Writer(tier, clock=clock, metrics=counts, dice=random.Random(1).random) as writer,
+        L2Writer(tier, clock=clock, metrics=counts, dice=random.Random(1).random, sender=b"me") as writer,
     ):
         writer.backfill(user(1), old)
         assert await writer.drain(5)
@@ -35,7 +35,7 @@ async def test_a_write_made_while_redis_is_down_is_seen_and_arrives_after_its_re
         assert isinstance(during, TierError)
         assert writer.overlay(user(1), None) == new
         redis_server.restart()
-        assert await writer.drain(10)
+        assert await writer.drain(10)  # and with that reads need not wait either
         [after] = await tier.read([user(1)])
         assert isinstance(after, Record)
         assert after.revision == new.revision
@@ -51,7 +51,7 @@ async def test_an_older_value_that_survived_in_redis_is_not_read_over_an_unconfi
     async with (
         a_tier(redis_server.url) as reader,
         a_tier(redis_server.url, timeout=0.2) as tier,
-        L2Writer(tier, clock=clock, metrics=Counts(), dice=random.Random(1).random) as writer,
+        L2Writer(tier, clock=clock, metrics=Counts(), dice=random.Random(1).random, sender=b"me") as writer,
     ):
         await reader.merge([(user(1), old)])
         redis_server.pause()

@@ -40,8 +40,8 @@ actions = st.one_of(
 policies = st.fixed_dictionaries(
     {
         "write_policy": st.sampled_from(["WriteThrough", "Invalidate"]),
-        "local": st.sampled_from(["Enabled", "Enabled", "Disabled"]),
-        "remote": st.sampled_from(["Enabled", "Enabled", "Disabled"]),
+        "local": st.sampled_from(["Enabled", "Enabled", "Shadow", "Disabled"]),
+        "remote": st.sampled_from(["Enabled", "Enabled", "Shadow", "Disabled"]),
         "read_consistency": st.sampled_from(["Eventual", "Eventual", "Strong"]),
     }
 )

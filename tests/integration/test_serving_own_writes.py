@@ -44,6 +44,7 @@ async def test_a_load_that_lands_late_leaves_nothing_older_in_a_redis_that_forgo
     extra = {"timestamp": 1} if timeline else {}
     async with serving(tmp_path, group, redis_url=redis_server.url) as core:
         await core.write("clicks", "a", features={"item": "old"}, **extra)
+        await core.settle()
         redis_server.flush()
         core.l1.segment(core.plan.groups["clicks"]).clear()
         core.clock.advance(61)  # the write is remembered no more

@@ -12,11 +12,13 @@ from tests.integration.l2_support import CLICKS, NOW_US, USERS, Counts, a_click,
 from pannier_sidecar.backfill import L2Writer
 from pannier_sidecar.backfill_queue import DEFAULT_LIMITS, QueueLimits
 from pannier_sidecar.clock import ManualClock
-from pannier_sidecar.entry import timeline
+from pannier_sidecar.entry import announcement, timeline
 from pannier_sidecar.entry.record import Kind, Record, marker
 from pannier_sidecar.entry.timeline import Timeline
 from pannier_sidecar.errors import TierError, TierUnavailable
+from pannier_sidecar.lease import Lease
 from pannier_sidecar.row import Row, RowKey, TimelinePage
+from pannier_sidecar.tiers.l2 import Message
 
 Entry = Record | Timeline
 
@@ -26,16 +28,28 @@ class Shelf:
 
     def __init__(self) -> None:
         self.calls: list[list[tuple[str, Entry]]] = []
+        self.released: list[Lease] = []
         self.fails = False
+        self.messages: list[tuple[str, announcement.Announcement]] = []
+        self.refusal: TierError | None = None
+        """What becomes of messages."""
         self.open = asyncio.Event()
         self.open.set()
         self.called = asyncio.Event()
 
-    async def merge(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
+    async def merge(
+        self,
+        deltas: Sequence[tuple[RowKey, Entry]],
+        leases: Sequence[Lease] = (),
+        messages: Sequence[Message] = (),
+    ) -> list[TierError | None]:
+        self.released += leases
         self.calls.append([(key.id, entry) for key, entry in deltas])
+        self.messages += [(channel, announcement.decode(payload)) for channel, payload in messages]
         self.called.set()
         await self.open.wait()
-        return [TierUnavailable("l2", "down") if self.fails else None for _ in deltas]
+        down = TierUnavailable("l2", "down") if self.fails else None
+        return [down for _ in deltas] + [down or self.refusal for _ in messages]
 
     @property
     def written(self) -> list[tuple[str, Entry]]:
@@ -49,7 +63,12 @@ def a_writer(
     limits: QueueLimits = DEFAULT_LIMITS,
 ) -> L2Writer:
     return L2Writer(
-        shelf, clock=clock or ManualClock(), metrics=counts or Counts(), dice=lambda: 0.0, limits=limits
+        shelf,
+        clock=clock or ManualClock(),
+        metrics=counts or Counts(),
+        dice=lambda: 0.0,
+        limits=limits,
+        sender=b"me",
     )
 
 
@@ -185,12 +204,12 @@ async def test_a_write_is_kept_under_the_plan_of_a_new_catalog() -> None:
 
 
 async def test_a_write_is_forgotten_when_nothing_older_may_be_served_any_more() -> None:
-    """After the remote hard TTL (60 s here), not before."""
+    """After the remote hard TTL and what may be served stale beyond it (60 and 300 s here), not before."""
     shelf, counts, clock = Shelf(), Counts(), ManualClock()
     shelf.fails = True
     async with a_writer(shelf, counts, clock) as writer:
         writer.confirm(user(1), a_record())
-        clock.advance(59.9)
+        clock.advance(359.9)
         await shelf.called.wait()
         assert writer.overlay(user(1), None) == a_record()
         clock.advance(0.1)
@@ -215,7 +234,7 @@ async def test_writes_that_find_no_room_raise_a_floor_for_their_group() -> None:
         seen_since = a_record(NOW_US - 5, loaded_at_us=NOW_US + 60_000_000)
         assert writer.overlay(user(7), seen_since) == seen_since
         assert writer.overlay(clicker(1), _a_look(NOW_US)) == _a_look(NOW_US)
-        clock.advance(59.9)
+        clock.advance(359.9)
         assert writer.overlay(user(7), old) is None
         clock.advance(0.2)
         assert writer.overlay(user(7), old) == old
@@ -330,12 +349,18 @@ async def test_an_entry_that_cannot_be_sent_costs_neither_its_neighbours_nor_the
     """It is logged, seen as unconfirmed, and tried again."""
 
     class Picky(Shelf):
-        async def merge(self, deltas: Sequence[tuple[RowKey, Entry]]) -> list[TierError | None]:
+        async def merge(
+            self,
+            deltas: Sequence[tuple[RowKey, Entry]],
+            leases: Sequence[Lease] = (),
+            messages: Sequence[Message] = (),
+        ) -> list[TierError | None]:
+            self.released += leases
             if self.fails and any(key == user(1) for key, _ in deltas):
                 raise OverflowError("cannot be encoded")
             self.calls.append([(key.id, entry) for key, entry in deltas])
             self.called.set()
-            return [None for _ in deltas]
+            return [None for _ in (*deltas, *messages)]
 
     shelf = Picky()
     shelf.fails = True

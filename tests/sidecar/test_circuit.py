@@ -75,6 +75,15 @@ def test_a_probe_that_times_out_opens_again_at_once() -> None:
     assert probing.succeeded() == Circuit()
 
 
+def test_the_pauses_are_short_at_first_and_a_few_seconds_at_most() -> None:
+    """A hiccup costs a tenth of a second of calls; an outage that ends is noticed within five."""
+    circuit = Circuit().failed(NOW_US)
+    assert circuit.pause_us == 100_000
+    for _ in range(20):
+        circuit = circuit.admitted(NOW_US).failed(NOW_US)
+    assert circuit.pause_us == 5_000_000
+
+
 def test_calls_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
     """Fifty calls that fail together are one outage."""
     opened = Circuit().failed(NOW_US)
@@ -84,3 +93,21 @@ def test_calls_under_way_when_it_opened_do_not_lengthen_the_pause() -> None:
 def test_a_clock_that_stepped_back_does_not_keep_it_open() -> None:
     """An hour of clock correction is not an hour without the tier."""
     assert Circuit().failed(NOW_US).admits(NOW_US - 3_600_000_000)
+
+
+def test_a_tier_that_is_heard_of_another_way_is_tried_at_once() -> None:
+    """What is left of a long pause is not waited for; a failure begins with a short one again."""
+    now_us, circuit = NOW_US, Circuit().failed(NOW_US)
+    for _ in range(4):
+        now_us += LONGEST_PAUSE_US
+        circuit = circuit.admitted(now_us).failed(now_us)
+    now_us += FIRST_PAUSE_US
+    assert not circuit.admits(now_us)
+    hopeful = circuit.hopeful()
+    assert hopeful.admits(now_us)
+    again = hopeful.admitted(now_us).failed(now_us)
+    assert not again.admits(now_us + FIRST_PAUSE_US)
+    assert again.admits(now_us + 2 * FIRST_PAUSE_US)
+    assert Circuit().hopeful() == Circuit()
+    probing = Circuit().failed(NOW_US).admitted(NOW_US + FIRST_PAUSE_US)
+    assert probing.hopeful() == probing

@@ -79,6 +79,7 @@ def test_the_layout_is_what_the_script_reads() -> None:
     assert encode_record(record).hex(" ", -2) == (
         "0102 0304 0506 0708 0000 0000 0000 0002 0104 ffff ffff ffff fffd 0000 0000 0000 0004 8101 c401 61"
     )
+    assert encode_record(Record(Kind.TOMBSTONE, 1, 2, 3, None)).hex().endswith("ff" * 8)
     timeline = Timeline(-1, NO_COVERAGE, "05", 6, 7, {})
     assert encode_coverage(timeline).hex(" ", -1) == (
         "ff ff ff ff ff ff ff ff 00 00 00 00 00 00 00 07 00 00 00 00 00 00 00 06 01 00 01 7f 30 35"
@@ -138,6 +139,15 @@ def test_another_format_of_the_coverage_is_unreadable() -> None:
         decode_timeline(fields | {META_FIELD: bytes(meta)}, now_us=LATER_US)
     with pytest.raises(EnvelopeUnreadable):
         decode_timeline({b"1": encode_record(marker(1, 2))}, now_us=LATER_US)
+
+
+def test_a_coverage_that_is_cut_short_is_unreadable() -> None:
+    """It would reach further than it does."""
+    coverage = encode_coverage(Timeline(5, "0000000001#ab", "", 0, 1, {}))
+    assert decode_timeline({META_FIELD: coverage}, now_us=LATER_US).complete_from == "0000000001#ab"
+    for length in range(len(coverage)):
+        with pytest.raises(EnvelopeUnreadable):
+            decode_timeline({META_FIELD: coverage[:length]}, now_us=LATER_US)
 
 
 def test_loaded_at_is_clamped_to_the_readers_clock() -> None:

@@ -198,6 +198,21 @@ def test_what_makes_room_raises_the_edge_of_the_snapshot(revision: int) -> None:
     assert ask(entry, 4, low=3) == shows(6, 5, 4, 3)
 
 
+def test_a_write_that_made_room_takes_no_more_with_it_than_itself() -> None:
+    """Everything above its key is still known, also where nothing lies."""
+    entry = merge(a_look(a_row(5), a_row(9)), a_write(a_row(2, NOW_US)), 2)
+    assert ask(entry, 9, low=3) == shows(9, 5)
+    assert ask(entry, 9, low=2) is None
+
+
+def test_whether_the_id_exists_is_open_where_a_row_made_room() -> None:
+    """What is left of the timeline is deleted, but what went may be alive."""
+    entry = merge(a_look(), a_write(a_row(2, NOW_US)), 1)
+    entry = merge(entry, a_write(a_row(5, NOW_US, deleted=True)), 1)
+    assert ask(entry, 9, low=4) is None
+    assert ask(merge(a_look(), a_write(a_row(5, NOW_US, deleted=True)), 1), 9, low=4) == shows(exists=False)
+
+
 def test_a_write_that_made_room_is_not_forgotten_by_an_older_look() -> None:
     """Its key is remembered until a look is sure to know it."""
     writes = [a_write(a_row(second, NOW_US)) for second in range(1, 7)]

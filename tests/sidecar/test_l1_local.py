@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import random
+import sys
 import tracemalloc
+from collections import deque
 
+import msgspec
 import pytest
-from tests.builders import a_catalog, a_group, a_plan
+from tests.builders import a_catalog, a_group, a_plan, a_policy
 
 from pannier_sidecar.entry.freshness import Deadlines, Freshness, early_window_us, judge
 from pannier_sidecar.entry.record import Kind, Record
@@ -16,7 +20,7 @@ from pannier_sidecar.packing import pack_state
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.row import RowKey
 from pannier_sidecar.tiers.l1_entry import early_refresh_us, make_entry, weight_of
-from pannier_sidecar.tiers.l1_local import NEGATIVE_SHARE, L1Cache
+from pannier_sidecar.tiers.l1_local import MOST_EVICTIONS, NEGATIVE_SHARE, L1Cache
 
 NOW_US = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -157,11 +161,99 @@ def test_the_ring_does_not_grow_with_keys_that_come_and_go() -> None:
 
 
 def test_a_group_that_is_gone_leaves_nothing() -> None:
-    """A catalog without the group frees its bytes."""
+    """A catalog without the group frees its bytes: at once on the books, step by step in memory."""
     l1 = L1Cache(10_000_000)
-    put(l1, a_plan("gone"), "a", found())
+    gone = a_plan("gone")
+    for number in range(2_000):
+        put(l1, gone, str(number), found())
+    ready = l1.segment(gone).keep_ready()
+    assert ready is not None
+    ready.add("1", b"x", NOW_US)
+    assert sys.getrefcount(gone) > 2_000
     l1.follow(ReadPlan(a_catalog(a_group("other"))))
     assert (l1.bytes, dict(l1.usage())) == (0, {})
+    steps = 1
+    while l1.tend(NOW_US):
+        steps += 1
+    assert 4 <= steps <= 6
+    assert sys.getrefcount(gone) < 10
+
+
+def test_a_lowered_limit_is_reached_step_by_step() -> None:
+    """An edit that takes most of a group's room evicts so many at once and ends at the new limit."""
+    plan = a_plan("less", max_bytes=10_000_000)
+    l1 = L1Cache(100_000_000)
+    for number in range(5_000):
+        put(l1, plan, str(number), found())
+    l1.follow(ReadPlan(a_catalog(a_group("less", max_bytes=100_000))))
+    assert l1.tend(NOW_US)
+    assert l1.usage()["less"].evictions == MOST_EVICTIONS
+    while l1.tend(NOW_US):
+        pass
+    assert 50_000 < l1.bytes <= 100_000
+
+
+def test_in_a_full_process_all_groups_give_way_by_the_same_share() -> None:
+    """Who was promised four times as much keeps four times as much; who takes less keeps that."""
+    limits = {"large": 400_000, "middle": 100_000, "modest": 100_000}
+    plans = {name: a_plan(name, max_bytes=limit) for name, limit in limits.items()}
+    l1 = L1Cache(300_000)
+    for number in range(3_000):
+        put(l1, plans["large"], str(number), found())
+        put(l1, plans["middle"], str(number), found())
+        put(l1, plans["modest"], str(number % 20), found())
+    taken = {name: l1.segment(plan).bytes for name, plan in plans.items()}
+    assert taken["large"] / taken["middle"] == pytest.approx(4, rel=0.1)
+    assert len(l1.segment(plans["modest"]).entries) == 20
+
+
+def test_on_second_hit_a_load_comes_in_at_its_second_time() -> None:
+    """The first load is served and not held; the second is, and from then on each one replaces it."""
+    policy = msgspec.structs.replace(a_policy(), local_admission="OnSecondHit")
+    plan = a_plan("door", policy=policy)
+    l1 = L1Cache(10_000_000)
+    pack = pack_state(plan, "a", found(), NOW_US)
+    for held in (False, True, True):
+        entry = l1.put_loaded(plan, "a", pack, NOW_US)
+        assert entry.row == pack.row
+        assert (l1.held(plan, "a", NOW_US) is not None) is held
+    usage = l1.usage()["door"]
+    assert (usage.stores, usage.turned_away) == (1, 1)
+
+
+def test_a_write_comes_in_whatever_admission_says() -> None:
+    """Admission governs loads; what this sidecar wrote is held at once."""
+    policy = msgspec.structs.replace(a_policy(), local_admission="OnSecondHit")
+    plan = a_plan("writes", policy=policy)
+    l1 = L1Cache(10_000_000)
+    put(l1, plan, "a", found())
+    assert l1.held(plan, "a", NOW_US) is not None
+
+
+def test_many_entries_are_nothing_to_the_collector() -> None:
+    """Entries, orders and ready rows of 50,000 ids are a few hundred objects that the collector looks at.
+
+    Nor are there long lists of ids among them, which it would have to walk through.
+    """
+    plan = a_plan("many", max_bytes=1 << 30)
+    l1 = L1Cache(1 << 30)
+    ready = l1.segment(plan).keep_ready()
+    assert ready is not None
+    gc.collect()
+    objects, items = walked_through()
+    for number in range(50_000):
+        put(l1, plan, str(number), found(number=number))
+        ready.add(str(number), b"x", NOW_US + number * 10_000)
+    gc.collect()
+    more_objects, more_items = walked_through()
+    assert more_objects - objects < 500
+    assert more_items - items < 5_000
+
+
+def walked_through() -> tuple[int, int]:
+    """How many objects the collector looks at, and how many items in containers of them."""
+    tracked = gc.get_objects()
+    return len(tracked), sum(len(one) for one in tracked if type(one) in {list, dict, set, deque})
 
 
 def test_jitter_only_shortens_and_soft_and_hard_shorten_together() -> None:
@@ -226,3 +318,29 @@ def test_a_hot_key_is_refreshed_early_and_served_meanwhile() -> None:
     assert Freshness.EARLY in outcomes
     assert Freshness.SOFT not in outcomes
     assert look(l1, plan, "a", NOW_US + 61 * SECOND) is Freshness.SOFT
+
+
+def test_a_renewal_left_to_others_is_due_again_after_a_while_and_not_before() -> None:
+    """Until then the entry is fresh, and past it soft; its hard deadline does not move."""
+    plan = a_plan(soft=10, hard=60)
+    l1, key = L1Cache(1_000_000), RowKey(plan, "a")
+    put(l1, plan, "a", found())
+    for at_us in (NOW_US + SECOND, NOW_US + 20 * SECOND):
+        entry = l1.renew_at(key, at_us, at_us - SECOND)
+        assert entry is not None
+        assert look(l1, plan, "a", at_us - 1) is Freshness.FRESH
+        assert look(l1, plan, "a", at_us) is Freshness.SOFT
+        assert look(l1, plan, "a", NOW_US + 60 * SECOND) is Freshness.EXPIRED
+        assert entry.hard_us == NOW_US + 60 * SECOND
+
+
+def test_a_renewal_left_to_others_never_outlives_the_hard_deadline() -> None:
+    """What is past hard is loaded, not waited for; and what shows nothing is no answer."""
+    plan = a_plan(soft=10, hard=60)
+    l1, key, hard_us = L1Cache(1_000_000), RowKey(plan, "a"), NOW_US + 60 * SECOND
+    assert l1.renew_at(key, hard_us, NOW_US) is None
+    put(l1, plan, "a", found())
+    entry = l1.renew_at(key, hard_us + SECOND, hard_us - 1)
+    assert entry is not None
+    assert entry.retry_at_us == hard_us
+    assert l1.renew_at(key, hard_us + SECOND, hard_us) is None

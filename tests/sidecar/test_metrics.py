@@ -8,16 +8,18 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from pannier_sidecar.exposition import FAMILIES, Exposition, reference_table
+from pannier_sidecar.exposition import Exposition, reference_table
+from pannier_sidecar.instruments import MAX_LABELS, Histogram
+from pannier_sidecar.metric_families import FAMILIES
 from pannier_sidecar.metrics import (
     MAX_GROUPS,
-    MAX_LABELS,
     OUTCOMES,
     BackfillUsage,
     CircuitState,
     L1Usage,
     Metrics,
 )
+from pannier_sidecar.subscription_counts import SubscriptionCounts
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 
@@ -65,6 +67,8 @@ def test_refreshes_writes_and_losses_are_exposed(metrics: Metrics) -> None:
     metrics.tier_error("l3", "TierThrottled")
     metrics.backfill("dropped", 7)
     metrics.problem("UnknownGroup")
+    metrics.group("clicks").observed.checks["hit", "10", "stale"] += 2
+    metrics.group("clicks").observed.shadow["l2", "differ"] += 3
     metrics.watch_catalog(lambda: ["SpecInvalid"])
     assert value(metrics, "pannier_refreshes_total", group="clicks", kind="early") == 1
     assert value(metrics, "pannier_refreshes_total", group="clicks", kind="soft") == 2
@@ -74,6 +78,9 @@ def test_refreshes_writes_and_losses_are_exposed(metrics: Metrics) -> None:
     assert value(metrics, "pannier_backfill_events_total", event="dropped") == 7
     assert value(metrics, "pannier_problems_total", reason="UnknownGroup") == 1
     assert value(metrics, "pannier_catalog_problems", reason="SpecInvalid") == 1
+    labels = {"sample": "hit", "after": "10", "outcome": "stale"}
+    assert value(metrics, "pannier_consistency_checks_total", group="clicks", **labels) == 2
+    assert value(metrics, "pannier_shadow_total", group="clicks", tier="l2", outcome="differ") == 3
 
 
 def test_histograms_are_cumulative_and_hold_the_bound_below(metrics: Metrics) -> None:
@@ -110,8 +117,10 @@ def test_l1_usage_beyond_the_bound_is_summed(metrics: Metrics) -> None:
     """L1's gauges obey the same bound, and lose no bytes to it."""
     for number in range(MAX_GROUPS):
         metrics.group(f"group{number}")
-    metrics.watch_l1(lambda: {"late": L1Usage(1, 10, 0), "later": L1Usage(2, 20, 3)}, limit_bytes=99)
-    assert metrics.l1_usage() == {"other": L1Usage(3, 30, 3)}
+    metrics.watch_l1(
+        lambda: {"late": L1Usage(1, 10, 0, 1, 4), "later": L1Usage(2, 20, 3, 5, 6)}, limit_bytes=99
+    )
+    assert metrics.l1_usage() == {"other": L1Usage(3, 30, 3, 6, 10)}
 
 
 def test_other_labels_are_bounded(metrics: Metrics) -> None:
@@ -127,7 +136,7 @@ def test_gauges_are_asked_at_the_scrape(metrics: Metrics) -> None:
     """Queues and L1 are read when somebody scrapes, not when they change."""
     usage = BackfillUsage(0, 0)
     metrics.watch_backfill(lambda: usage)
-    metrics.watch_l1(lambda: {"clicks": L1Usage(3, 300, 1)}, limit_bytes=1000)
+    metrics.watch_l1(lambda: {"clicks": L1Usage(3, 300, 1, 4, 2)}, limit_bytes=1000)
     usage = BackfillUsage(5, 2)
     metrics.catalog_revision = 7
     assert value(metrics, "pannier_backfill_queue_entries") == 5
@@ -194,3 +203,30 @@ def test_state_is_told_by_repr(metrics: Metrics) -> None:
     assert repr(metrics.group("clicks")) == "<GroupCounters clicks l2=1>"
     assert repr(metrics) == "<Metrics 1 groups, catalog revision 0>"
     assert "UnknownGroup" in repr(metrics.problems)
+
+
+def test_the_subscription_is_told_only_where_there_is_one(metrics: Metrics) -> None:
+    """Without a Redis there is nobody to listen to, and no gauge that says so as if it were a fault."""
+    listening = ("pannier_invalidation_listening", ())
+    assert listening not in samples(metrics)
+    metrics.subscription.state = "lost"
+    metrics.subscription.losses += 1
+    assert samples(metrics)[listening] == 0
+    metrics.subscription.state = "listening"
+    metrics.published(3)
+    metrics.published(4)
+    metrics.invalidation("clicks", "dropped", 2)
+    metrics.subscription.delay.observe(0.003)
+    told = samples(metrics)
+    assert told[listening] == 1
+    assert told["pannier_invalidation_losses_total", ()] == 1
+    assert told["pannier_invalidation_messages_total", ()] == 2
+    assert told["pannier_invalidation_deliveries_total", ()] == 7
+    assert told["pannier_invalidation_delay_seconds_count", ()] == 1
+    assert told["pannier_invalidations_total", (("event", "dropped"), ("group", "clicks"))] == 2
+
+
+def test_counts_say_what_they_are() -> None:
+    """For whoever debugs."""
+    assert repr(SubscriptionCounts()) == "<SubscriptionCounts absent, 0 losses, epoch 0>"
+    assert repr(Histogram((1.0,))) == "<Histogram 0 observations, sum 0>"

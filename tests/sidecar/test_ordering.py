@@ -232,3 +232,83 @@ def test_a_fence_refuses_in_its_own_name() -> None:
     fence = Row(FENCE_SORT_KEY, 9, 50, {}, {}, deleted=True)
     outcome = ordering.under_fence(fence, a_put({0: b"1"}, 5))
     assert (outcome.verdict, outcome.row, outcome.event_time_us) == ("ignored_deleted", fence, 5)
+
+
+def test_a_write_that_names_nothing_is_invalid() -> None:
+    """Unless it speaks for every feature: then it clears them all."""
+    for put in (a_put(), a_put(mode="force")):
+        outcome = ordering.decide(None, put, NOW)
+        assert (outcome.verdict, outcome.reason) == ("invalid", "NothingToWrite")
+    for put in (a_put(mode="replace"), a_put(mode="force", plan=TIMELINE), a_put(unset=frozenset({1}))):
+        assert ordering.decide(None, put, NOW).verdict == "written"
+
+
+def test_without_event_time_a_write_comes_after_what_it_touches_and_no_later() -> None:
+    """Named features count for a partial one, unset ones too; every stamp counts for a full one."""
+    row = Row("null", 5, 10, {0: NOW + 100, 1: NOW + 7}, {0: b"1", 1: b"2", 2: b"3"})
+    stamps = [
+        (a_put({2: b"0"}), NOW),
+        (a_put({1: b"0", 2: b"0"}), NOW + 8),
+        (a_put({1: b"0"}, unset=frozenset({0})), NOW + 101),
+        (a_put({2: b"0"}, mode="replace"), NOW + 101),
+        (a_put(mode="replace", tombstone=True), NOW + 101),
+    ]
+    for put, stamp in stamps:
+        assert ordering.decide(row, put, NOW).event_time_us == stamp
+        assert ordering.decide(None, put, NOW).event_time_us == NOW
+
+
+@pytest.mark.parametrize(
+    ("basis", "at", "promised", "left"),
+    [
+        ("EventTime", 99, 50, 100),
+        ("EventTime", 99, 150, 150),
+        ("EventTime", 100, 50, 50),
+        ("WriteTime", 99, 50, 50),
+    ],
+)
+def test_a_late_write_never_shortens_what_newer_features_were_promised(
+    basis: str, at: int, promised: int, left: int
+) -> None:
+    """Where lifetimes count from the event; a write that is not late says how long the row lives."""
+    plan = a_plan(retention=3_600, retention_basis=basis)
+    put = a_put({1: b"2"}, at, plan=plan, expires_at=NOW + promised)
+    old = Row("null", 5, 0, {0: 100}, {0: b"1"}, expires_at=NOW + 100)
+    outcome = ordering.decide(old, put, NOW)
+    assert outcome.row is not None
+    assert outcome.row.expires_at == NOW + left
+    for other, full in ((None, put), (old, a_put({1: b"2"}, at, "replace", plan=plan, expires_at=NOW + 50))):
+        outcome = ordering.decide(other, full, NOW)
+        assert outcome.row is not None
+        assert outcome.row.expires_at == full.expires_at
+
+
+def test_a_late_delete_leaves_newer_features_and_their_lifetime() -> None:
+    """What is newer than the delete stays a row; where nothing is, a tombstone that ends like one."""
+    old = Row("null", 5, 10, {0: 100, 1: 20}, {0: b"1", 1: b"2", 2: b"3"}, expires_at=LATER)
+    late, later = (a_put(at=at, mode="replace", tombstone=True, expires_at=NOW) for at in (50, 100))
+    outcome = ordering.decide(old, late, NOW)
+    assert outcome.row == Row("null", 6, 50, {0: 100}, {0: b"1"}, expires_at=LATER)
+    assert outcome.ignored == {0}
+    assert ordering.decide(old, later, NOW).row == Row("null", 6, 100, {}, {}, deleted=True, expires_at=NOW)
+
+
+def test_an_older_write_is_told_so() -> None:
+    """With the row that is newer, and the stamp it would have had."""
+    row = Row("null", 5, 50, {}, {0: b"1"})
+    modes: tuple[Mode, ...] = ("merge", "replace")
+    for mode in modes:
+        outcome = ordering.decide(row, a_put({0: b"2"}, 49, mode), NOW)
+        assert (outcome.verdict, outcome.reason, outcome.row) == ("ignored_older", "Older", row)
+        assert outcome.event_time_us == 49
+
+
+def test_what_takes_the_place_of_a_deleted_record_replaces_none() -> None:
+    """Neither does the delete itself, nor a write of single features."""
+    fields = {"plan": TIMELINE, "sort_key": "0000000005", "at": 5_000_000}
+    stored, _ = apply([a_put({0: b"1"}, mode="replace", **fields)])  # type: ignore[arg-type]
+    delete = a_put(mode="replace", tombstone=True, **fields)  # type: ignore[arg-type]
+    assert not ordering.decide(stored, delete, NOW).replaced
+    assert not ordering.decide(stored, a_put({0: b"2"}, **fields), NOW).replaced  # type: ignore[arg-type]
+    deleted, _ = apply([delete], stored)
+    assert not ordering.decide(deleted, a_put({0: b"2"}, mode="replace", **fields), NOW).replaced  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from pannier_sidecar.entry import record as records
 from pannier_sidecar.entry import timeline as timelines
 from pannier_sidecar.entry.record import Kind, Record
 from pannier_sidecar.entry.timeline import Timeline
-from pannier_sidecar.packing import pack_record, pack_state, pack_timeline
+from pannier_sidecar.packing import Opened, pack_record, pack_state, pack_timeline
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.read_shape import ReadShape
 
@@ -151,6 +151,23 @@ def test_a_packed_timeline_is_given_back_whole(timeline: Timeline) -> None:
         timeline.complete_from,
         timeline.trimmed_at,
     )
+
+
+def one_write(news: Timeline) -> Timeline:
+    """The entry of a single write."""
+    return Timeline(timelines.NEVER, timelines.NO_COVERAGE, "", 0, 0, dict([*news.registers.items()][:1]))
+
+
+@settings(deadline=None, max_examples=400)
+@given(held=a_timeline(), news=a_timeline() | a_timeline().map(one_write), capacity=st.sampled_from([6, 40]))
+def test_what_is_copied_on_renewal_is_what_would_be_rendered(
+    held: Timeline, news: Timeline, capacity: int
+) -> None:
+    """Merged without its values and copied, or merged with them and rendered: the same pack, to the byte."""
+    pack = pack_timeline(TRIPS, "x", held, NOW_US)
+    opened = Opened(TRIPS, pack)
+    copied = pack_state(TRIPS, "x", timelines.merge(opened.timeline, news, capacity), NOW_US, opened)
+    assert copied == pack_state(TRIPS, "x", timelines.merge(pack.unpack(TRIPS), news, capacity), NOW_US)
 
 
 def test_the_default_row_is_the_front_of_the_pack() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pannier_sidecar.tiers.ready_rows import NEVER_US, ReadyRows
+from pannier_sidecar.tiers.ready_rows import MOST_ROWS, NEVER_US, TICK_US, ReadyRows
 
 
 def test_nothing_ready_is_never_due() -> None:
@@ -17,17 +17,32 @@ def test_nothing_ready_is_never_due() -> None:
 
 
 def test_rows_go_one_by_one_as_they_come_due() -> None:
-    """The first one due bounds them all; letting it go moves the bound to the next."""
+    """The first one due bounds them all, to the tick; letting it go moves the bound to the next."""
     ready = ReadyRows()
-    ready.add("b", b"B", 20)
-    ready.add("a", b"A", 10)
-    assert ready.until_us == 10
-    ready.let_go(9)
+    ready.add("b", b"B", 20 * TICK_US)
+    ready.add("a", b"A", 10 * TICK_US + 5)
+    assert ready.until_us == 10 * TICK_US
+    ready.let_go(10 * TICK_US - 1)
     assert set(ready.rows) == {"a", "b"}
-    ready.let_go(10)
+    ready.let_go(10 * TICK_US)
     assert ready.rows == {"b": b"B"}
-    assert ready.until_us == 20
+    assert ready.until_us == 20 * TICK_US
     ready.clear()
+    assert (ready.rows, ready.until_us) == ({}, NEVER_US)
+
+
+def test_it_never_holds_more_than_it_may() -> None:
+    """Also ids that leave and come back leave no growing trace; who comes after all have gone is ready."""
+    ready = ReadyRows()
+    for number in range(3 * MOST_ROWS):
+        row_id = str(number % 10)
+        ready.add(row_id, b"x", (number + 1) * TICK_US)
+        ready.drop(row_id)
+    for number in range(MOST_ROWS + 10):
+        ready.add(str(number), b"x", 7 * TICK_US)
+        assert len(ready.rows) <= MOST_ROWS
+    assert ready.rows[str(MOST_ROWS + 9)] == b"x"
+    ready.let_go(7 * TICK_US)
     assert (ready.rows, ready.until_us) == ({}, NEVER_US)
 
 
@@ -41,8 +56,8 @@ def test_a_dropped_row_is_gone_at_once() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 50)), max_size=30),
-    st.lists(st.integers(1, 60), max_size=6),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 50 * TICK_US)), max_size=30),
+    st.lists(st.integers(1, 60 * TICK_US), max_size=6),
 )
 def test_no_row_outlives_its_latest_due_time(added: list[tuple[str, int]], looks: list[int]) -> None:
     """Whatever came and in whatever order: before ``until_us`` every row in here is still good."""

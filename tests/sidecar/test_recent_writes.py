@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+from itertools import pairwise
+
 from tests.builders import a_plan
 
 from pannier_sidecar.entry.record import Kind, Record
@@ -85,3 +89,32 @@ def test_what_had_to_be_forgotten_makes_loads_strong_for_its_time() -> None:
     assert recent.delta(RowKey(PLAN, "20"), NOW_US) is not None
     assert recent.is_blind(NOW_US)
     assert not recent.is_blind(NOW_US + KEEP_US)
+
+
+def test_a_generation_that_has_aged_is_let_go_of_little_by_little() -> None:
+    """A note frees a few at a time, and in the end all of them: a hundred thousand at once are a stall."""
+    recent, deltas = RecentWrites(), [floor_of(PLAN, row(), NOW_US) for _ in range(400)]
+    for number, delta in enumerate(deltas):
+        recent.note(RowKey(PLAN, str(number)), delta, NOW_US)
+
+    def held() -> int:
+        return sum(sys.getrefcount(deltas[number]) > 2 for number in range(len(deltas)))
+
+    left = [held()]
+    for minute in range(1, 3):
+        for number in range(60):
+            recent.note(RowKey(PLAN, f"later{number}"), deltas[0], NOW_US + minute * KEEP_US)
+            left.append(held())
+    assert (left[0], left[-1]) == (400, 400 - 240 + 1)
+    assert all(before - after <= 4 for before, after in pairwise(left))
+
+
+def test_notes_are_nothing_to_the_collector() -> None:
+    """However much was written of late, the collector looks at none of it."""
+    recent = RecentWrites()
+    for number in range(2_000):
+        recent.note(RowKey(PLAN, str(number)), floor_of(PLAN, row(), NOW_US), NOW_US)
+        recent.note(RowKey(TRIPS, str(number)), floor_of(TRIPS, row(sort_key="0000000001"), NOW_US), NOW_US)
+    gc.collect()
+    assert not gc.is_tracked(recent._young)
+    assert len(recent._young) == 4_000

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from pannier_sidecar.setting_values import Address, SecretUrl, size_bytes
-from pannier_sidecar.settings import OPTIONS, Settings, SettingsInvalid, load
+from pannier.option_values import Address, size_bytes
+from pannier.options import SettingsInvalid
+from pannier_sidecar.setting_values import SecretUrl
+from pannier_sidecar.settings import OPTIONS, Settings, load
 
 SPECS: dict[str, str | bool | None] = {"specs": "groups"}
 

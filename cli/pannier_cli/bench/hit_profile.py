@@ -18,12 +18,12 @@ import uvloop
 import yaml
 from rich.table import Table
 
+from pannier_cli import logs
 from pannier_cli.bench import compare, wrk
 from pannier_cli.bench import compare_workload as workload
 from pannier_cli.bench.children import HOST
 from pannier_cli.bench.compare_workload import SCENARIOS
 from pannier_cli.bench.report import grid
-from pannier_sidecar import logs
 from pannier_sidecar.app import build
 from pannier_sidecar.settings import load
 

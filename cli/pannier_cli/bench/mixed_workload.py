@@ -82,10 +82,13 @@ def row_id(number: int) -> str:
 
 
 def manifests() -> list[dict[str, Any]]:
-    """Declare both groups; their cache policy is the Hot profile's, with another L1."""
+    """Declare both groups; their cache policy is the Hot profile's, with another L1.
+
+    What is always asked for is the timelines' default, as a team would declare it: L1 has it rendered.
+    """
     timeline_key = {"entity": "user", "sortKey": {"type": "Timestamp", "unit": "Milliseconds"}}
     return [
-        _manifest(TIMELINE, timeline_key, "event", {"maxLimit": RECORDS_PER_TIMELINE}),
+        _manifest(TIMELINE, timeline_key, "event", {"defaultLimit": RECORDS_PER_TIMELINE}),
         _manifest(RECORD, {"entity": "user"}, "profile", None),
     ]
 

@@ -1,11 +1,12 @@
-"""Counters out of the sidecar's ``/metrics``: which tier answered how many rows. Parsing is pure."""
+"""Counters and histograms out of the sidecar's ``/metrics``. Parsing is pure."""
 
 from __future__ import annotations
 
 import http.client
+import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pannier_cli.bench.children import HOST
@@ -26,13 +27,30 @@ def parse_outcomes(text: str) -> Outcomes:
 
 
 def outcomes(admin_port: int) -> Outcomes:
+    """Scrape the rows of a sidecar by outcome."""
+    return parse_outcomes(metrics(admin_port))
+
+
+def metrics(admin_port: int) -> str:
     """Scrape a sidecar."""
     connection = http.client.HTTPConnection(HOST, admin_port, timeout=10)
     try:
         connection.request("GET", "/metrics")
-        return parse_outcomes(connection.getresponse().read().decode())
+        return connection.getresponse().read().decode()
     finally:
         connection.close()
+
+
+def parse_buckets(text: str, histogram: str) -> list[tuple[float, int]]:
+    """Read the buckets of a histogram without labels: upper bounds, ascending, and how many lie below."""
+    found = re.finditer(rf'^{histogram}_bucket{{le="(\S+)"}} (\S+)$', text, re.MULTILINE)
+    return [(float(bound), int(float(count))) for bound, count in (match.groups() for match in found)]
+
+
+def bucket_bound(buckets: Sequence[tuple[float, int]], percent: float) -> float:
+    """The bound that at least so many percent of the observations lie below; NaN where there are none."""
+    total = buckets[-1][1] if buckets else 0
+    return next((bound for bound, below in buckets if total and below >= total * percent / 100), math.nan)
 
 
 def shares(before: Outcomes, after: Outcomes) -> dict[str, dict[str, float]]:

@@ -91,6 +91,13 @@ def dynoxide(directory: Path, cores: Cores, source: Path) -> Child:
     return Child("dynoxide", command, directory, port, lambda: http_status(port, "/") > 0, cores)
 
 
+def empty_dynoxide(directory: Path, cores: Cores) -> Child:
+    """Run dynoxide in memory, without a table."""
+    port = free_port()
+    command = [find_program("dynoxide"), "serve", "--host", HOST, "--port", str(port)]
+    return Child("dynoxide", command, directory, port, lambda: http_status(port, "/") > 0, cores)
+
+
 def dynamodb_local(directory: Path, cores: Cores) -> Child:
     """Run AWS's emulator in memory, with enough room for the rows of the mixed bench."""
     jars = find_dynamodb_local()

@@ -11,7 +11,16 @@ from typing import Any
 import click
 import msgspec
 
-from pannier_cli.bench import compare, hit_profile, machine, mixed, mixed_report, mixed_workload, report
+from pannier_cli.bench import (
+    compare,
+    hit_profile,
+    invalidation,
+    machine,
+    mixed,
+    mixed_report,
+    mixed_workload,
+    report,
+)
 from pannier_cli.bench.binaries import HOW_TO_GET, find_feast_python
 from pannier_cli.bench.figures import ratios as ratios_of
 from pannier_cli.console import console, error_console, print_json
@@ -90,6 +99,23 @@ def mixed_command(stores: tuple[mixed.StoreName, ...], *, as_json: bool, **asked
     _print_facts(facts)
     for result in results:
         _print_mixed(result)
+
+
+@bench.command("invalidation")
+@click.option("--writes", type=click.IntRange(1), default=1_000, show_default=True)
+@json_option
+def invalidation_command(writes: int, *, as_json: bool) -> None:
+    """How soon a write through one sidecar is seen by readers of another that holds the id."""
+    facts = {"machine": machine.describe()}
+    with telling() as tell, scratch() as directory:
+        result = invalidation.run(writes, directory, tell)
+    if as_json:
+        print_json({**facts, "result": msgspec.to_builtins(result)})
+        return
+    _print_facts(facts)
+    out = console()
+    out.print(invalidation.table(result))
+    out.print(f"[dim]{result.reads_per_write:.1f} reads until a write was seen[/]")
 
 
 @bench.command("profile")

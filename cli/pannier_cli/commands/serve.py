@@ -12,29 +12,22 @@ from typing import Any
 import click
 
 from pannier.errors import SpecInvalid
+from pannier.options import SettingsInvalid
+from pannier_cli import logs
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
-from pannier_sidecar.app import run
+from pannier_cli.flags import flag
+from pannier_sidecar.process import run
 from pannier_sidecar.server import CannotListen
-from pannier_sidecar.settings import OPTIONS, Option, SettingsInvalid, load
-
-
-def flag(option: Option) -> click.Option:
-    """Make the command-line flag of one setting."""
-    default = f" Default {option.default}." if option.default and not option.is_switch else ""
-    return click.Option(
-        [option.flag, option.name],
-        is_flag=option.is_switch,
-        default=None,
-        metavar=None if option.is_switch else option.metavar,
-        help=f"{option.help}{default}  [env: {option.env}]",
-    )
+from pannier_sidecar.settings import OPTIONS, load
 
 
 def start(**flags: Any) -> None:
     """Check the settings and serve; what keeps the sidecar from starting is told in one message."""
     try:
-        run(load(flags, os.environ))
+        settings = load(flags, os.environ)
+        logs.configure(settings.log_format, settings.log_level)
+        run(settings)
     except SettingsInvalid as invalid:
         raise CommandFailed(
             str(invalid), exit_code=ExitCode.CANNOT_START, hint="`pannier serve --help` lists all."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
@@ -18,7 +18,8 @@ from aiohttp import HttpVersion11, web
 from pannier.errors import Problem
 from pannier_sidecar.api import problems
 from pannier_sidecar.api.problems import ProblemDetails, RequestRefused
-from pannier_sidecar.errors import TierError
+from pannier_sidecar.api.refusals import refusal_answer
+from pannier_sidecar.errors import Overloaded, TierError
 from pannier_sidecar.metrics import Metrics
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
@@ -52,9 +53,20 @@ class Dispatcher:
         ]
         self._metrics = metrics
         self._new_error_id = new_error_id
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """From now on every answer is the last of its connection, and says so."""
+        self._is_draining = True
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request."""
+        answer = await self._answer(request)
+        if self._is_draining:
+            answer.force_close()
+        return answer
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             captures: tuple[str, ...] = ()
             methods: Mapping[str, Handler] | None = self._exact.get(request.raw_path)
@@ -66,16 +78,13 @@ class Dispatcher:
             if "Expect" in request.headers:
                 await _confirm_expectation(request)
             return await handler(request, *captures)
-        except RequestRefused as refused:
-            return self.problem(problems.details(refused.problems))
-        except TierError as error:
-            return self.problem(problems.details([problems.of_tier_error(error)]))
         except ConnectionError:
             raise  # the client went away: aiohttp closes up, and there is nobody to answer
-        except (web.HTTPException, web.RequestPayloadError) as error:
-            return self.problem(problems.details([_of_aiohttp(error)]))
-        except Exception:  # noqa: BLE001 - the boundary: whatever it is, the client gets an answer, the log the cause
-            return self._unexpected(request)
+        except Overloaded as overloaded:
+            self._metrics.problem(overloaded.reason)
+            return refusal_answer(request, overloaded)
+        except Exception as error:  # noqa: BLE001 - the boundary: the client gets an answer, the log the cause
+            return self._in_place_of_an_answer(request, error)
 
     def problem(
         self, document: ProblemDetails, headers: Mapping[str, str] = _PROBLEM_HEADERS
@@ -83,6 +92,19 @@ class Dispatcher:
         """Answer with a problem, and count it."""
         self._metrics.problem(document.reason)
         return web.Response(body=problems.encode(document), status=document.status, headers=headers)
+
+    def _in_place_of_an_answer(self, request: web.BaseRequest, error: Exception) -> web.Response:
+        """Turn what was raised into a problem; called where it was caught."""
+        match error:
+            case RequestRefused():
+                faults: Sequence[Problem] = error.problems
+            case TierError():
+                faults = [problems.of_tier_error(error)]
+            case web.HTTPException() | web.RequestPayloadError():
+                faults = [_of_aiohttp(error)]
+            case _:
+                return self._unexpected(request)
+        return self.problem(problems.details(faults))
 
     def _find(self, request: web.BaseRequest) -> tuple[Mapping[str, Handler], tuple[str, ...]]:
         """Methods and captures of a path that carries a query or captures."""
@@ -183,6 +205,13 @@ class ProblemRequestHandler(web.RequestHandler):
     """aiohttp's connection, with problem+json also for what is no HTTP at all."""
 
     __slots__ = ()
+
+    def close(self) -> None:
+        """End an idle connection at once, and one that is at a request with its answer."""
+        is_idle = self._waiter is not None and not self._waiter.done()
+        super().close()
+        if is_idle:
+            self.force_close()  # aiohttp ends the task that waits there, and leaves the connection open
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Log what went wrong, unless it was the client: it hung up, or its body is not what it says."""

@@ -20,12 +20,9 @@ from pannier_sidecar.api.bodies import short, suggest
 from pannier_sidecar.api.problems import RequestRefused
 from pannier_sidecar.api.write_requests import Moment, WriteItem
 from pannier_sidecar.api.write_times import at, expires_at, record_time, seconds_up, timeline_time
-from pannier_sidecar.ordering import is_full, refused_outright
+from pannier_sidecar.ordering import is_full, is_late, refused_outright
 from pannier_sidecar.plan import FeaturePlan, GroupPlan
-from pannier_sidecar.row import Fragments, Put, PutOutcome
-
-LATE_AFTER_US: Final = 5_000_000
-"""From this age on an event may lie below a fence that was written before it, so the store looks for one."""
+from pannier_sidecar.row import Fragments, Mode, Put, PutOutcome
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _STAMP: Final[AttributeValue] = {"N": "9" * 16}
@@ -113,15 +110,15 @@ def _put(plan: GroupPlan, write: WriteItem, now_us: int, path: str) -> Put:
         unset=_unset(plan, write, values, path) if write.unset else frozenset(),
         event_time_us=event_time_us,
         expires_at=expires_at(plan, event_time_us, now_us),
-        check_fence=plan.is_timeline and (mode == "force" or _is_late(event_time_us, now_us)),
+        check_fence=plan.is_timeline and _may_lie_under_a_fence(mode, event_time_us, now_us),
     )
     _check_shape(put, path)
     _check_item_size(put, path)
     return put
 
 
-def _is_late(event_time_us: int | None, now_us: int) -> bool:
-    return event_time_us is not None and event_time_us <= now_us - LATE_AFTER_US
+def _may_lie_under_a_fence(mode: Mode, event_time_us: int | None, now_us: int) -> bool:
+    return mode == "force" or (event_time_us is not None and is_late(event_time_us, now_us))
 
 
 def _when(

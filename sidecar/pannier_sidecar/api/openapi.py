@@ -25,7 +25,7 @@ _PROBLEMS: Final = {
     "413": "The body is larger than 8 MiB.",
     "422": "The request cannot be answered as asked; `errors` names each field.",
     "500": "A fault of the sidecar; `instance` is the id in its log.",
-    "503": "No catalog is loaded yet, or a store cannot be reached.",
+    "503": "No catalog is loaded yet, a store cannot be reached, or too much is under way (`Overloaded`).",
     "504": "A store did not answer in time.",
 }
 
@@ -51,14 +51,21 @@ def document() -> Node:
         "components": {
             "schemas": schemas(),
             "responses": {
-                f"Problem{status}": {
-                    "description": description,
-                    "content": {problems.CONTENT_TYPE: {"schema": _ref("ProblemDetails")}},
-                }
-                for status, description in _PROBLEMS.items()
+                f"Problem{status}": _refusal(status, description) for status, description in _PROBLEMS.items()
             },
         },
     }
+
+
+def _refusal(status: str, description: str) -> Node:
+    content = {problems.CONTENT_TYPE: {"schema": _ref("ProblemDetails")}}
+    node: Node = {"description": description, "content": content}
+    if status == "503":
+        said = (
+            "Seconds after which to come back; of `Overloaded` only, which has done nothing of the request."
+        )
+        node["headers"] = {"Retry-After": {"description": said, "schema": {"type": "integer", "minimum": 1}}}
+    return node
 
 
 def _feature_paths() -> Node:
@@ -90,7 +97,7 @@ def _feature_paths() -> Node:
         "/v1/features/invalidate": {
             "post": _operation(
                 "invalidateFeatures",
-                "Distrust what caches hold of rows that another writer changed.",
+                "Distrust what the caches of all sidecars hold of rows that another writer changed.",
                 answer="InvalidateAnswer",
                 body="InvalidateRequest",
                 examples=(examples.INVALIDATE_REQUEST, examples.INVALIDATE_ANSWER),

@@ -35,9 +35,11 @@ _STATUS: Final[dict[str, int]] = {
     "InternalError": HTTPStatus.INTERNAL_SERVER_ERROR,
     "NotReady": HTTPStatus.SERVICE_UNAVAILABLE,
     "ShuttingDown": HTTPStatus.SERVICE_UNAVAILABLE,
+    "Overloaded": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierFailed": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierThrottled": HTTPStatus.SERVICE_UNAVAILABLE,
+    "TierOverloaded": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierMisconfigured": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierTimeout": HTTPStatus.GATEWAY_TIMEOUT,
 }
@@ -51,9 +53,11 @@ _TITLE: Final[dict[str, str]] = {
     "UnknownRoute": "No such resource",
     "InternalError": "A fault of the sidecar",
     "NotReady": "No catalog is loaded yet",
+    "Overloaded": "Too much is under way in this sidecar",
     "TierUnavailable": "A store cannot be reached",
     "TierTimeout": "A store did not answer in time",
     "TierThrottled": "A store asked to slow down",
+    "TierOverloaded": "Too many calls to a store are under way",
     "TierMisconfigured": "A store is not set up for this sidecar",
     INVALID_REQUEST: "The request has several faults",
 }

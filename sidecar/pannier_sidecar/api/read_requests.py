@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from pannier.errors import Problem
+
 MAX_READS: Final = 100
 MAX_IDS_PER_READ: Final = 1_000
 MAX_ROWS: Final = 5_000
@@ -45,3 +47,21 @@ read_decoder: Final = msgspec.json.Decoder(ReadRequest)
 def is_timeout(timeout_ms: int | None) -> bool:
     """Whether a request may ask for this budget; None = the sidecar's own."""
     return timeout_ms is None or 0 < timeout_ms <= MAX_TIMEOUT_MS
+
+
+def request_fault(request: ReadRequest) -> Problem | None:
+    """What makes a whole request unanswerable, whatever its reads say."""
+    if not request.reads:
+        return Problem("reads", "NoReads", "is empty; a request needs at least one read")
+    if len(request.reads) > MAX_READS:
+        return Problem("reads", "TooManyReads", f"are {len(request.reads)}; at most {MAX_READS} are taken")
+    rows = sum(len(read.ids) for read in request.reads)
+    if rows > MAX_ROWS:
+        return Problem(
+            "reads", "TooManyRows", f"ask for {rows} rows; at most {MAX_ROWS} are answered at once"
+        )
+    if not is_timeout(request.timeout_ms):
+        return Problem(
+            "timeout_ms", "OutOfRange", f"is {request.timeout_ms}; it must be 1 to {MAX_TIMEOUT_MS}"
+        )
+    return None

@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from pannier.errors import Problem
+from pannier_sidecar.admission import Lane
 from pannier_sidecar.api import openapi, queries
 from pannier_sidecar.api.bodies import decode, no_such_group
 from pannier_sidecar.api.dispatch import Route, body_of, document_answer, json_answer
@@ -29,7 +30,7 @@ from pannier_sidecar.clock import Clock
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import ReadPlan
 from pannier_sidecar.read_path import ReadAnswer, ReadPath
-from pannier_sidecar.write_path import WritePath
+from pannier_sidecar.write_path import WritePath, WriteResult
 
 T = TypeVar("T")
 _encode: Final = msgspec.json.Encoder().encode
@@ -38,17 +39,19 @@ _encode: Final = msgspec.json.Encoder().encode
 class DataRoutes:
     """Handlers of the data port. Writes run to their end also when the client that asked has gone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts it brings together)
         self,
         reads: ReadPath,
         writes: WritePath,
         *,
+        lane: Lane,
         plan: Callable[[], ReadPlan | None],
         metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._reads = reads
         self._writes = writes
+        self._lane = lane
         self._plan = plan
         self._metrics = metrics
         self._clock = clock
@@ -77,7 +80,9 @@ class DataRoutes:
         body = self._reads.answer_from_l1(asked, plan)
         if body is not None:
             return hot_answer(request, body)
-        return self._of_read(await self._reads.read(asked, plan))
+        answer = await self._reads.read(asked, plan)
+        is_plain = answer.status == HTTPStatus.OK and not answer.timings
+        return hot_answer(request, answer.body) if is_plain else self._of_read(answer)
 
     async def get_row(self, request: web.BaseRequest, group: str, row_id: str) -> web.StreamResponse:
         """Answer GET of one row: the same read, with the row itself as the document."""
@@ -97,24 +102,22 @@ class DataRoutes:
         """Answer ``POST /v1/features/write``."""
         queries.parameters(request, ())
         body = await body_of(request)
-        writes = take_in(self._current_plan(), body, self._clock.now_us())
-        results = await self._to_the_end(self._writes.write(writes))
-        return json_answer(b'{"results":' + _encode(results) + b"}")
+        results = await self._admitted(lambda: self._write(body))
+        return hot_answer(request, b'{"results":' + _encode(results) + b"}")
 
     async def put_row(self, request: web.BaseRequest, group: str, row_id: str) -> web.StreamResponse:
         """Answer PUT of one row."""
-        body = decode(row_decoder, await body_of(request))
-        body = _with_timestamp(body, queries.parameters(request, ("timestamp",)))
-        taken = take_in_one(self._current_plan(), body.at(group, row_id), self._clock.now_us())
-        (result,) = await self._to_the_end(self._writes.write([taken]))
+        given = queries.parameters(request, ("timestamp",))
+        body = await body_of(request)
+        result = await self._admitted(lambda: self._put_row(group, row_id, body, given))
         return verdict_answer(result, self._metrics)
 
     async def delete_row(self, request: web.BaseRequest, group: str, row_id: str) -> web.StreamResponse:
         """Answer DELETE of a row: a record, one instant of a timeline, or the whole id."""
         given = queries.parameters(request, queries.ROW_KEY_PARAMETERS)
         plan = self._current_plan()
-        result = await self._to_the_end(
-            self._writes.delete(
+        result = await self._admitted(
+            lambda: self._writes.delete(
                 plan,
                 group,
                 row_id,
@@ -156,10 +159,10 @@ class DataRoutes:
         """Answer ``GET /openapi.json``."""
         return json_answer(openapi.document_bytes())
 
-    async def settle(self, timeout_seconds: float) -> None:
-        """Wait for writes whose client has gone."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=timeout_seconds)
+    async def settled(self) -> None:
+        """Return when no write is under way, not even one whose client has gone."""
+        while self._running:
+            await asyncio.wait(self._running)
 
     def _current_plan(self) -> ReadPlan:
         plan = self._plan()
@@ -169,12 +172,31 @@ class DataRoutes:
             )
         return plan
 
+    async def _write(self, body: bytes) -> list[WriteResult]:
+        return await self._writes.write(take_in(self._current_plan(), body, self._clock.now_us()))
+
+    async def _put_row(self, group: str, row_id: str, body: bytes, given: dict[str, str]) -> WriteResult:
+        asked = _with_timestamp(decode(row_decoder, body), given)
+        taken = take_in_one(self._current_plan(), asked.at(group, row_id), self._clock.now_us())
+        (result,) = await self._writes.write([taken])
+        return result
+
+    async def _admitted(self, step: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a write to its end, unless too many are under way: then `Overloaded`, and nothing is begun."""
+        self._lane.begin()
+        task = self._start(step())
+        task.add_done_callback(lambda _: self._lane.end())
+        return await asyncio.shield(task)
+
     async def _to_the_end(self, step: Coroutine[Any, Any, T]) -> T:
         """Run a step that a cancelled request must not leave half-done."""
+        return await asyncio.shield(self._start(step))
+
+    def _start(self, step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(step)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
+        return task
 
     def _of_read(self, answer: ReadAnswer) -> web.Response:
         timings = {"Server-Timing": answer.timings} if answer.timings else None

@@ -33,7 +33,7 @@ class Kind(enum.IntEnum):
     FOUND = 4
 
 
-class Record(msgspec.Struct, frozen=True, gc=False):
+class Record(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One state of one item. ``loaded_at_us`` is when the L3 read or write that saw it began."""
 
     kind: Kind
@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     event_time_us: int
     expires_at: int | None
     """Epoch seconds after which a found row counts as absent; None = never."""
-    values: Fragments
+    values: Fragments = msgspec.field(default_factory=dict)
     """Features by id, including ids this catalog does not know; empty unless found."""
 
     def is_expired(self, now_us: int) -> bool:

@@ -32,7 +32,7 @@ NEVER = -1
 UNTRIMMED = ""
 
 
-class Timeline(msgspec.Struct, frozen=True, gc=False):
+class Timeline(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """One timeline as a tier holds it; ``registers`` holds the fence under its own sort key too."""
 
     as_of: int
@@ -184,9 +184,13 @@ class _LiveRows:
         fence = timeline.fence
         self._now_us = now_us
         self._registers = timeline.registers
-        self._keys = sorted(
-            (k for k in timeline.registers if k != FENCE_SORT_KEY and timeline.reaches(k)), reverse=True
-        )
+        lowest, trimmed = timeline.complete_from, timeline.trimmed_at
+        ordered = sorted(timeline.registers, reverse=True)
+        if fence is not None:
+            del ordered[0]  # the fence is the greatest key of all
+        if lowest or trimmed:
+            ordered = [key for key in ordered if key >= lowest and key > trimmed]
+        self._keys = ordered
         self._fence_us = NEVER if fence is None or fence.is_expired(now_us) else fence.event_time_us
         self._must_load = fence is not None and fence.kind is Kind.MARKER
 
@@ -195,17 +199,18 @@ class _LiveRows:
         found: list[str] = []
         if self._must_load:
             return None
+        registers, fence_us, now_us = self._registers, self._fence_us, self._now_us
         for key in self._keys:
             if key > high:
                 continue
             if key < low or len(found) == count:
                 break
-            register = self._registers[key]
-            if register.event_time_us <= self._fence_us:
+            register = registers[key]
+            if register.event_time_us <= fence_us:
                 continue
             if register.kind is Kind.MARKER:
                 return None
-            if register.is_live(self._now_us):
+            if register.kind is Kind.FOUND and (register.expires_at is None or register.is_live(now_us)):
                 found.append(key)
         return found
 

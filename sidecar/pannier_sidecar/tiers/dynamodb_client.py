@@ -27,12 +27,25 @@ from botocore import exceptions as boto  # type: ignore[import-untyped]
 from botocore.httpsession import get_cert_path  # type: ignore[import-untyped]
 
 from pannier_sidecar.clock import Clock, SystemClock
-from pannier_sidecar.errors import TierMisconfigured, TierUnavailable
-from pannier_sidecar.tiers.dynamodb_faults import FAILURES, TIER, CallFailed, Fault, NotSent, fault_of
+from pannier_sidecar.errors import TierMisconfigured, TierThrottled, TierUnavailable
+from pannier_sidecar.share_budget import ShareBudget
+from pannier_sidecar.tiers.dynamodb_faults import (
+    FAILURES,
+    TIER,
+    CallFailed,
+    ConditionRefused,
+    Fault,
+    NotSent,
+    fault_of,
+)
 from pannier_sidecar.tiers.dynamodb_wire import OPERATIONS, Credentials, DynamoDBWire, NotDynamoDB
 
 _BACKOFF_SECONDS: Final = 0.02
 _BACKOFF_MAX_SECONDS: Final = 1.0
+_RETRIED_SHARE: Final = 0.1
+_RETRIES_SAVED: Final = 500.0
+"""Retries of reads: as many as a hiccup needs, and then one for ten calls. A table that is asked too much by
+everyone is asked less by each; a write is tried on, since nobody has its answer in a cache."""
 _WRITE_SECONDS: Final = 0.1
 """Room that another attempt to write must have: cut off, it would only make a refused write doubtful."""
 
@@ -78,12 +91,18 @@ class DynamoDBClient:
     """One client with its pool of connections, owned through ``async with``; needs no DynamoDB to start."""
 
     def __init__(
-        self, settings: DynamoDBSettings, dice: random.Random | None = None, clock: Clock | None = None
+        self,
+        settings: DynamoDBSettings,
+        dice: random.Random | None = None,
+        clock: Clock | None = None,
+        on_throttled: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
+        self._on_throttled = on_throttled
         self._clock = clock or SystemClock()
         self._dice = dice or random.Random()
         self._slots = asyncio.Semaphore(settings.concurrency)
+        self._retries = ShareBudget(_RETRIED_SHARE, _RETRIES_SAVED, _RETRIES_SAVED)
         self._owned = contextlib.AsyncExitStack()
         self._client: Any = None
         self._wire: DynamoDBWire | None = None
@@ -126,7 +145,9 @@ class DynamoDBClient:
             sock_read=settings.read_timeout_seconds,
         )
         headers = {"accept-encoding": "identity", "user-agent": "pannier"}
-        async with aiohttp.ClientSession(connector=connector, timeout=timeout, headers=headers) as http:
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, headers=headers, cookie_jar=aiohttp.DummyCookieJar()
+        ) as http:
             yield DynamoDBWire(
                 http,
                 endpoint=self._client.meta.endpoint_url,
@@ -145,18 +166,26 @@ class DynamoDBClient:
         ask = self._ask(operation, self._wire)
         maybe_done = False
         cause: Fault | None = None
+        self._retries = self._retries.earned()
         for attempt in itertools.count():
             began = asyncio.get_running_loop().time()
             try:
                 return _checked(operation, await self._attempt(ask, deadline, arguments))
             except FAILURES as error:
-                fault = fault_of(error)
+                try:
+                    fault = fault_of(error)
+                except ConditionRefused as refused:
+                    refused.maybe_done = maybe_done
+                    raise
+                if fault.error is TierThrottled:
+                    self._on_throttled()
                 maybe_done = maybe_done or fault.maybe_done
                 if cause is None or not isinstance(error, TimeoutError):
                     cause = fault  # a retry that the budget cut says less than what made it necessary
                 taken = asyncio.get_running_loop().time() - began
                 room = max(2 * taken, _WRITE_SECONDS if operation in _WRITES else 0.0)
-                if not fault.retry or not await self.back_off(attempt, deadline, room):
+                is_read = operation in _READS
+                if not fault.retry or not await self.back_off(attempt, deadline, room, is_read=is_read):
                     message = f"{operation} on {_tables(arguments)}: {cause.message}"
                     raise CallFailed(cause.error(TIER, message), maybe_done=maybe_done) from error
         raise AssertionError("counting never ends")
@@ -179,15 +208,22 @@ class DynamoDBClient:
         finally:
             self._slots.release()
 
-    async def back_off(self, attempt: int, deadline: float, needed_seconds: float = 0.0) -> bool:
+    async def back_off(
+        self, attempt: int, deadline: float, needed_seconds: float = 0.0, *, is_read: bool = False
+    ) -> bool:
         """Wait before another attempt; False, without waiting, where the deadline leaves no room for it.
 
+        Of reads also where too many were repeated of late.
         ``needed_seconds``: what an attempt may take; one that is cut off only makes a write doubtful.
         """
         ceiling = min(_BACKOFF_MAX_SECONDS, _BACKOFF_SECONDS * 2**attempt)
         delay = self._dice.uniform(0, ceiling)
         if asyncio.get_running_loop().time() + delay + needed_seconds >= deadline:
             return False
+        if is_read:
+            if not self._retries.affords:
+                return False
+            self._retries = self._retries.spent()
         await asyncio.sleep(delay)
         return True
 
@@ -210,6 +246,7 @@ def _config(settings: DynamoDBSettings) -> Any:
     )
 
 
+_READS: Final = frozenset({"batch_get_item", "query"})
 _WRITES: Final = frozenset({"update_item", "delete_item"})
 _MEMBER: Final = {"batch_get_item": "Responses", "query": "Items", "update_item": "Attributes"}
 """What a sound answer always holds; a JSON object without it comes from something else."""

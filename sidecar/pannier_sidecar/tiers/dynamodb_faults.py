@@ -41,10 +41,14 @@ class CallFailed(Exception):
 
 
 class ConditionRefused(Exception):
-    """The item is not as the condition wants it; ``item`` is what it is, None where there is none."""
+    """The item is not as the condition wants it; ``item`` is what it is, None where there is none.
+
+    ``maybe_done``: an attempt before got no answer, so the item may be as it is because of this very call.
+    """
 
     def __init__(self, item: Mapping[str, Any] | None) -> None:
         self.item = item
+        self.maybe_done = False
         super().__init__("the condition was refused")
 
 

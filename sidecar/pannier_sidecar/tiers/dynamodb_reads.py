@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 from pannier.errors import KeyRefused, ValueRefused
 from pannier.keys import FENCE_SORT_KEY, parse_sort_key, partition_key
@@ -18,11 +18,9 @@ from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Row, RowKey, TimelinePage, TimelineQuery
 from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
 from pannier_sidecar.tiers.dynamodb_faults import TIER, CallFailed
-from pannier_sidecar.tiers.fences import Newest
+from pannier_sidecar.tiers.fences import Newest, is_unsettled, seen_under
 from pannier_sidecar.tiers.items import Item, OnBadValue, from_item
-
-KEYS_PER_CALL: Final = 100
-"""What BatchGetItem takes."""
+from pannier_sidecar.tiers.l3 import CALLS_AT_ONCE, KEYS_PER_CALL
 
 Address = tuple[str, str]
 """Table and partition key; the sort key is the same for all keys of a call."""
@@ -87,7 +85,7 @@ class DynamoDBReads:
         waiting: Any = _request_items(addresses, sort_key, strong=strong)
         attempt = 0
         while waiting:
-            if attempt and not await self._client.back_off(attempt, deadline):
+            if attempt and not await self._client.back_off(attempt, deadline, is_read=True):
                 error = TierThrottled(TIER, "DynamoDB left keys unprocessed until the budget was used up")
                 for table, left in waiting.items():
                     found |= dict.fromkeys(((table, key["pk"]["S"]) for key in left["Keys"]), error)
@@ -105,23 +103,34 @@ class DynamoDBReads:
     ) -> list[TimelinePage | TierError]:
         """A page for each query; the fences that their ranges leave out are fetched beside, together."""
         ranged = [query for query in queries if query.high < FENCE_SORT_KEY]
+        gate = asyncio.Semaphore(CALLS_AT_ONCE)
+
+        async def page(query: TimelineQuery) -> TimelinePage | TierError:
+            beside = fences if query.high < FENCE_SORT_KEY else None
+            async with gate:
+                newest = Newest(query, now_us)
+                answer = await self._page(newest, query, beside, strong=strong, deadline=deadline)
+                return await self._settled(query, answer, deadline, now_us)
+
         async with asyncio.TaskGroup() as tasks:
             fences = tasks.create_task(
                 self._by_address(ranged, FENCE_SORT_KEY, strong=strong, deadline=deadline)
             )
-            pages = [
-                tasks.create_task(
-                    self._page(
-                        Newest(query, now_us),
-                        query,
-                        fences if query.high < FENCE_SORT_KEY else None,
-                        strong=strong,
-                        deadline=deadline,
-                    )
-                )
-                for query in queries
-            ]
-        return [page.result() for page in pages]
+            pages = [tasks.create_task(page(query)) for query in queries]
+        return [answer.result() for answer in pages]
+
+    async def _settled(
+        self, query: TimelineQuery, page: TimelinePage | TierError, deadline: float, now_us: int
+    ) -> TimelinePage | TierError:
+        """Look for the fence again where a late record may just have been stored under one.
+
+        A page is read piece by piece and its fence beside it, so the id may have been erased in between.
+        """
+        if isinstance(page, TierError) or not is_unsettled(page, now_us):
+            return page
+        fences = await self._by_address([query], FENCE_SORT_KEY, strong=True, deadline=deadline)
+        fence = fences[_address(query)]
+        return fence if isinstance(fence, TierError) else seen_under(page, query, fence, now_us)
 
     async def _page(
         self,

@@ -14,7 +14,7 @@ import msgspec
 
 from pannier.keys import FENCE_SORT_KEY, partition_key
 from pannier_sidecar import ordering
-from pannier_sidecar.errors import TierError
+from pannier_sidecar.errors import TierError, TierUnavailable
 from pannier_sidecar.row import Put, PutOutcome, Row, RowKey
 from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
 from pannier_sidecar.tiers.dynamodb_expressions import guarded, optimistic
@@ -22,6 +22,7 @@ from pannier_sidecar.tiers.dynamodb_faults import CallFailed, ConditionRefused, 
 from pannier_sidecar.tiers.dynamodb_reads import DynamoDBReads
 from pannier_sidecar.tiers.fences import fence_stamp
 from pannier_sidecar.tiers.items import OnBadValue, from_item, item_key, item_too_large, too_large
+from pannier_sidecar.tiers.l3 import CALLS_AT_ONCE
 
 
 class Budget(NamedTuple):
@@ -43,15 +44,21 @@ class DynamoDBWrites:
 
     async def write(self, puts: Sequence[Put], budget: Budget) -> list[PutOutcome]:
         """Items in parallel, the puts of one item one after the other."""
+        if len(puts) == 1:  # nothing to run beside it
+            alone = {0: await self._outcome(puts[0], budget)}
+            await self._check_fences(puts, alone, budget)
+            return [alone[0]]
         chains: dict[tuple[str | None, str, str], list[int]] = {}
         for position, put in enumerate(puts):
             address = (put.plan.table, partition_key(put.plan.name, put.id), put.sort_key)
             chains.setdefault(address, []).append(position)
         outcomes: dict[int, PutOutcome] = {}
+        gate = asyncio.Semaphore(CALLS_AT_ONCE)
 
         async def run(positions: Sequence[int]) -> None:
-            for position in positions:
-                outcomes[position] = await self._outcome(puts[position], budget)
+            async with gate:
+                for position in positions:
+                    outcomes[position] = await self._outcome(puts[position], budget)
 
         async with asyncio.TaskGroup() as tasks:
             for positions in chains.values():
@@ -79,19 +86,25 @@ class DynamoDBWrites:
         stamp = budget.now_us if put.event_time_us is None else put.event_time_us
         outcome = PutOutcome(verdict="written", event_time_us=stamp)
         arguments = optimistic(put, budget.now_us)
+        is_now, maybe_done = put.event_time_us is None, False
         while True:
             try:
                 answer = await self._client.call("update_item", budget.deadline, **arguments)
             except ItemTooLarge as error:
                 return item_too_large(put, str(error))
+            except CallFailed as failure:  # the item that an earlier call met may be this put's own
+                raise CallFailed(failure.error, maybe_done=maybe_done or failure.maybe_done) from failure
             except ConditionRefused as refused:
-                item = refused.item
+                item, maybe_done = refused.item, maybe_done or refused.maybe_done
+                if maybe_done and put.event_time_us is None:
+                    # stored once already, it must not be stored again above what came after it
+                    put = msgspec.structs.replace(put, event_time_us=outcome.event_time_us)
             else:
                 return _with_row(outcome, from_item(put.plan, answer["Attributes"], self._on_bad_value))
             old = None if item is None else from_item(put.plan, item, self._on_bad_value)
             outcome = ordering.decide(old, put, budget.now_us)
             if outcome.verdict != "written" or outcome.row is None:
-                return outcome
+                return _overtaken(put, outcome) if is_now and maybe_done else outcome
             refusal = too_large(put, outcome.row)
             if refusal is not None:
                 return refusal
@@ -143,6 +156,16 @@ class DynamoDBWrites:
 
     def __repr__(self) -> str:
         return f"<DynamoDBWrites {self._client!r}>"
+
+
+def _overtaken(put: Put, outcome: PutOutcome) -> PutOutcome:
+    """The outcome of a write without event time that may have been stored, and written over since."""
+    if outcome.verdict != "ignored_older":
+        return outcome
+    message = "an attempt got no answer, and the row has been written again since"
+    return PutOutcome(
+        verdict="unknown", event_time_us=put.event_time_us, reason=TierUnavailable.reason, message=message
+    )
 
 
 def _with_row(outcome: PutOutcome, row: Row) -> PutOutcome:

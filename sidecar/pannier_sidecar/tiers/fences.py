@@ -7,16 +7,20 @@ time is not above its own. What removes the hidden rows, and when, is the stores
 from __future__ import annotations
 
 import contextlib
+from typing import Final
 
 import msgspec
 
 from pannier.errors import KeyRefused
 from pannier.keys import FENCE_SORT_KEY, parse_sort_key, sort_key_range
+from pannier_sidecar.ordering import is_late
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Put, Row, TimelinePage, TimelineQuery
 
 NO_FENCE = -1
 """Event time of the fence that is not there: no record lies under it."""
+_UNSETTLED_US: Final = 10_000_000
+"""Longer than a write takes until it has looked, with what two clocks may differ."""
 
 
 def fence_put(plan: GroupPlan, row_id: str, stamp_us: int) -> Put:
@@ -44,6 +48,26 @@ def closed(plan: GroupPlan, fence: Row, now_us: int) -> Row:
 def fence_stamp(fence: Row | None, now_us: int) -> int:
     """Event time up to which a fence hides records; `NO_FENCE` where there is none or its time has passed."""
     return NO_FENCE if fence is None or fence.is_expired(now_us) else fence.event_time_us
+
+
+def is_unsettled(page: TimelinePage, now_us: int) -> bool:
+    """Whether a late record was stored a moment ago: its writer may be about to take it back (ADR 6).
+
+    A timeline's revision never stays behind the clock of its write (ADR 7), so it says when that was.
+    """
+    return any(
+        row.revision > now_us - _UNSETTLED_US and not row.deleted and is_late(row.event_time_us, row.revision)
+        for row in page.rows
+    )
+
+
+def seen_under(page: TimelinePage, query: TimelineQuery, fence: Row | None, now_us: int) -> TimelinePage:
+    """The page as it is once a later look has found this fence."""
+    newest = Newest(query, now_us)
+    newest.take_fence(fence)
+    for row in page.rows:
+        newest.take(row)
+    return newest.page(ended=page.exhausted)
 
 
 class Newest:

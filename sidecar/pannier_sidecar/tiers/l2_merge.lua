@@ -53,7 +53,10 @@ end
 
 local function merge_record(record)
   local held = held_or_nothing('GET')
-  if held and is_record(held) and not is_newer(record, held) then return 0 end
+  if held and is_record(held) and not is_newer(record, held) then
+    if not is_newer(held, record) and redis.call('PTTL', key) < ttl then redis.call('PEXPIRE', key, ttl) end
+    return 0
+  end
   redis.call('SET', key, record, 'PX', ttl)
   return 1
 end

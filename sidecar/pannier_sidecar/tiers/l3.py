@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
+
+CALLS_AT_ONCE: Final = 32
+"""Calls that one bulk may have in flight: one that asks for thousands leaves room for others."""
+KEYS_PER_CALL: Final = 100
+"""Records that one call reads at most."""
+
+
+def calls_of(items: int, items_per_call: int) -> int:
+    """How many calls a bulk of so many items has in flight at once."""
+    return min(-(-items // items_per_call), CALLS_AT_ONCE)
 
 
 class Store(Protocol):

@@ -8,7 +8,7 @@ of `items`.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -36,6 +36,7 @@ class DynamoDBStore:
     """A `Store` on DynamoDB. Starting needs no DynamoDB: what is wrong shows in `check` and in each answer.
 
     ``on_bad_value`` hears of stored values of another type than declared; the row is served without them.
+    ``on_throttled`` hears of every call that DynamoDB asked to slow down.
     """
 
     def __init__(
@@ -43,9 +44,10 @@ class DynamoDBStore:
         settings: DynamoDBSettings | None = None,
         *,
         on_bad_value: OnBadValue = _ignore,
+        on_throttled: Callable[[], None] = lambda: None,
         dice: random.Random | None = None,
     ) -> None:
-        self._client = DynamoDBClient(settings or DynamoDBSettings(), dice)
+        self._client = DynamoDBClient(settings or DynamoDBSettings(), dice, on_throttled=on_throttled)
         self._reads = DynamoDBReads(self._client, on_bad_value)
         self._writes = DynamoDBWrites(self._client, self._reads, on_bad_value)
         self._erasures = DynamoDBErasures(self._client, self._writes, on_bad_value)

@@ -1,7 +1,7 @@
 """Structured logs on stderr: JSON lines for machines, columns for a terminal. Set up once, at the start.
 
 What is logged: starting and stopping, a tier or the catalog changing its state (once per change), requests
-that met a fault of the sidecar. Never an id of a row or a value of a feature: logs travel further than data.
+that met a fault of ours. Never an id of a row or a value of a feature: logs travel further than data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import Processor
 
-from pannier_sidecar.settings import LogFormat
+from pannier.options import LogFormat
 
 LEVELS: Final = {
     "debug": logging.DEBUG,
@@ -21,7 +21,7 @@ LEVELS: Final = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-_NOISY: Final = ("botocore", "aiobotocore", "aioboto3", "boto3", "urllib3", "asyncio")
+_NOISY: Final = ("botocore", "aiobotocore", "aioboto3", "boto3", "urllib3", "asyncio", "kopf")
 """Libraries whose warnings are wanted and whose chatter is not."""
 _SHARED: Final[list[Processor]] = [
     structlog.contextvars.merge_contextvars,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from pannier_sidecar import logs
+from pannier_cli import logs
 
 
 @pytest.fixture(autouse=True)
