@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
-from tests.servers import AWS_TEST_ENVIRONMENT, DynamoDBLocal, Dynoxide, RedisServer
+from tests.control_plane import LEFT_OUT, WITHOUT, ApiServer, a_control_plane
+from tests.servers import AWS_TEST_ENVIRONMENT, DynamoDBLocal, Dynoxide, Moto, RedisServer
+
+_namespaces = itertools.count()
+
+# The same code gives the same result; `make fuzz` looks for examples that nobody has seen yet.
+hypothesis.settings.register_profile("same-every-time", derandomize=True)
+hypothesis.settings.register_profile("new-every-time", derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("same-every-time")
 
 
 @pytest.fixture(autouse=True)
@@ -62,3 +73,28 @@ def dynoxide_url() -> Iterator[str]:
     """Start the dynoxide emulator, shared by the session: tests name their tables apart."""
     with Dynoxide() as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """Start the moto emulator, shared by the session: tests name their tables apart."""
+    with Moto() as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Iterator[ApiServer]:
+    """Start a Kubernetes API server with the CRD, for the session: tests keep to namespaces of theirs."""
+    if LEFT_OUT:
+        pytest.skip(f"{WITHOUT} leaves the Kubernetes control plane out")
+    with a_control_plane() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def namespace(api_server: ApiServer, request: pytest.FixtureRequest) -> str:
+    """Make a namespace for the tests of a module."""
+    module = request.path.stem.removeprefix("test_")
+    name = re.sub(r"[^a-z0-9]+", "-", f"{module}-{next(_namespaces)}")
+    api_server.make("/api/v1/namespaces", {"metadata": {"name": name}})
+    return name

@@ -1,35 +1,60 @@
 """A real Kubernetes API server for the tests: etcd and kube-apiserver as child processes on loopback.
 
-Both are taken from ``KUBEBUILDER_ASSETS``, the folder that envtest uses as well. No nodes, no controllers:
-enough to learn what an API server thinks of a CustomResourceDefinition and of objects of it.
+``make test-tools`` builds both (``e2e/controlplane``); ``KUBEBUILDER_ASSETS`` names others. No nodes and no
+controllers: nothing runs pods, and a namespace that is deleted stays. RBAC decides who may do what; users are
+made by `ApiServer.user`, and `tests.permissions` grants them their rights. `tests/conftest.py` hands it out.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import http.client
 import json
 import os
 import ssl
 import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.servers import HOST, Server, ServerFailed, find_tool, free_port
+import yaml
+from cryptography.hazmat.primitives.asymmetric import ec
 
-TOKEN = "test-token"
+from tests.certificates import Authority, key_pem
+from tests.servers import HOST, ROOT, TOOLS, Server, ServerFailed, free_port
+
+WITHOUT = "PANNIER_NO_CONTROL_PLANE"
+LEFT_OUT = bool(os.environ.get(WITHOUT))
+CRD = ROOT / "crds" / "featuregroups.pannier.dev.yaml"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [{"level": "Metadata"}],
+}
 
 
-def assets() -> Path | None:
-    """Folder of etcd and kube-apiserver, if there is one."""
-    folder = os.environ.get("KUBEBUILDER_ASSETS")
-    return Path(folder) if folder and (Path(folder) / "kube-apiserver").exists() else None
-
-
-def _asset(name: str) -> str:
-    folder = assets()
-    if folder is None:
-        raise ServerFailed(f"{name} is wanted, but KUBEBUILDER_ASSETS names no folder that holds it")
+def asset(name: str) -> str:
+    """Path of a program of the control plane."""
+    folder = Path(os.environ.get("KUBEBUILDER_ASSETS") or TOOLS / "controlplane")
+    if not (folder / name).exists():
+        raise ServerFailed(
+            f"{folder} holds no {name}; `make test-tools` builds it. To test without Kubernetes: {WITHOUT}=1"
+        )
     return str(folder / name)
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody whom the API server knows by a client certificate."""
+
+    name: str
+    kubeconfig: Path
+    pair: Path
+    """Certificate and key in one file."""
 
 
 class Etcd(Server):
@@ -48,7 +73,7 @@ class Etcd(Server):
             "initial-cluster": f"default={peer}",
         }
         return [
-            _asset("etcd"),
+            asset("etcd"),
             "--unsafe-no-fsync",
             *(f"--{name}={value}" for name, value in options.items()),
         ]
@@ -63,17 +88,20 @@ class Etcd(Server):
 
 
 class ApiServer(Server):
-    """kube-apiserver that allows everything to the bearer of `TOKEN`."""
+    """kube-apiserver with RBAC, an authority of its own and an administrator."""
 
     name = "kube-apiserver"
 
     def __init__(self, etcd: Etcd) -> None:
         super().__init__()
         self._etcd = etcd
-        self._key = self.directory / "service-account.key"
-        (self.directory / "tokens.csv").write_text(f'{TOKEN},admin,admin,"system:masters"\n')
-        make_key = [find_tool("openssl"), "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]
-        subprocess.run([*make_key, str(self._key)], check=True, capture_output=True)
+        self._authority = Authority()
+        server = self._authority.server(HOST)
+        self._write("ca.crt", self._authority.certificate)
+        self._write("server.crt", server.certificate)
+        self._write("server.key", server.key)
+        self._write("service-account.key", key_pem(ec.generate_private_key(ec.SECP256R1())))
+        self._write("audit.yaml", yaml.safe_dump(_AUDIT))
 
     def command(self) -> list[str]:
         options = {
@@ -81,32 +109,135 @@ class ApiServer(Server):
             "bind-address": HOST,
             "advertise-address": HOST,
             "secure-port": str(self.port),
-            "cert-dir": str(self.directory / "certificates"),
-            "token-auth-file": str(self.directory / "tokens.csv"),
-            "authorization-mode": "AlwaysAllow",
+            "client-ca-file": self._file("ca.crt"),
+            "tls-cert-file": self._file("server.crt"),
+            "tls-private-key-file": self._file("server.key"),
+            "authorization-mode": "RBAC",
+            # nobody makes service accounts here, and pods are never run
+            "disable-admission-plugins": "ServiceAccount",
             "service-account-issuer": "https://kubernetes.default.svc",
-            "service-account-key-file": str(self._key),
-            "service-account-signing-key-file": str(self._key),
+            "service-account-key-file": self._file("service-account.key"),
+            "service-account-signing-key-file": self._file("service-account.key"),
             "service-cluster-ip-range": "10.0.0.0/24",
             "endpoint-reconciler-type": "none",
+            "audit-policy-file": self._file("audit.yaml"),
+            "audit-log-path": self._file("audit.log"),
         }
-        return [_asset("kube-apiserver"), *(f"--{name}={value}" for name, value in options.items())]
+        return [asset("kube-apiserver"), *(f"--{name}={value}" for name, value in options.items())]
+
+    def _launch(self) -> None:
+        self.admin = self.user("admin", ["system:masters"])
+        super()._launch()
+
+    def _file(self, name: str) -> str:
+        return str(self.directory / name)
+
+    def _write(self, name: str, text: str) -> Path:
+        path = self.directory / name
+        path.write_text(text)
+        return path
+
+    @property
+    def address(self) -> str:
+        """Where clients connect."""
+        return f"https://{HOST}:{self.port}"
 
     def answers(self) -> bool:
         status, _ = self.call("GET", "/readyz")
         return status == http.client.OK
 
-    def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """One request; gives the status and the decoded answer (text where it is no JSON)."""
-        # the certificate is the server's own of this run; nothing but this machine is talked to
-        context = ssl._create_unverified_context()
-        connection = http.client.HTTPSConnection(HOST, self.port, timeout=30, context=context)
-        headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    def user(self, name: str, groups: Sequence[str] = ()) -> User:
+        """Make a user, who may do nothing yet."""
+        pair = self._authority.client(name, groups)
+        config = kubeconfig(self.address, self._authority.certificate, (pair.certificate, pair.key))
+        return User(
+            name=name,
+            kubeconfig=self._write(f"{name}.kubeconfig", yaml.safe_dump(config)),
+            pair=self._write(f"{name}.pem", pair.certificate + pair.key),
+        )
+
+    def trust(self, user: User | None = None) -> ssl.SSLContext:
+        """Who this server is, and who asks it: the administrator by default."""
+        context = ssl.create_default_context(cafile=self._file("ca.crt"))
+        context.load_cert_chain((user or self.admin).pair)
+        return context
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content: str = "application/json",
+        *,
+        user: User | None = None,
+    ) -> tuple[int, Any]:
+        """One request, the administrator's by default; gives status and decoded answer (text if no JSON)."""
+        connection = http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.trust(user))
         try:
-            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            connection.request(
+                method, path, None if body is None else json.dumps(body), {"Content-Type": content}
+            )
             answer = connection.getresponse()
             text = answer.read().decode()
             is_json = answer.headers.get_content_type() == "application/json"
             return answer.status, json.loads(text) if is_json else text
         finally:
             connection.close()
+
+    def make(self, path: str, manifest: dict[str, Any]) -> Any:
+        """Make an object, as administrator."""
+        status, answer = self.call("POST", path, manifest)
+        if status != http.client.CREATED:
+            raise ServerFailed(f"{path}: {status} {answer}")
+        return answer
+
+    def kubectl(self, *arguments: str, user: User | None = None, text: str = "") -> str:
+        """Run kubectl, the administrator's by default, with text as its input; gives what it prints."""
+        options = {"kubeconfig": (user or self.admin).kubeconfig, "cache-dir": self._file("kubectl")}
+        command = [asset("kubectl"), *(f"--{name}={value}" for name, value in options.items()), *arguments]
+        done = subprocess.run(
+            command, input=text, cwd=self.directory, capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise ServerFailed(f"kubectl {' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def refusals(self, user: User) -> list[str]:
+        """What a user asked for without having the right to."""
+        logs = sorted(self.directory.glob("audit*.log"))  # the server begins a new one every 100 MB
+        told = (json.loads(line) for log in logs for line in log.read_text().splitlines())
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in told
+            if event["user"]["username"] == user.name
+            and event.get("responseStatus", {}).get("code") == http.client.FORBIDDEN
+        ]
+
+
+def kubeconfig(server: str, authority: str, pair: tuple[str, str]) -> dict[str, Any]:
+    """Compose the file by which clients find a server and say who they are."""
+    certificate, key = (base64.b64encode(part.encode()).decode() for part in pair)
+    trusted = base64.b64encode(authority.encode()).decode()
+    user = {"client-certificate-data": certificate, "client-key-data": key}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [
+            {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "default"}}
+        ],
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority-data": trusted}}],
+        "users": [{"name": "test", "user": user}],
+    }
+
+
+@contextlib.contextmanager
+def a_control_plane() -> Iterator[ApiServer]:
+    """Start an API server that serves FeatureGroups."""
+    with Etcd() as etcd, ApiServer(etcd) as server:
+        manifest = yaml.safe_load(CRD.read_text(encoding="utf-8"))
+        server.make(CRDS, manifest)
+        version = manifest["spec"]["versions"][0]["name"]
+        groups = f"/apis/{manifest['spec']['group']}/{version}/{manifest['spec']['names']['plural']}"
+        server.wait_until(lambda: server.call("GET", groups)[0] == http.client.OK)
+        yield server

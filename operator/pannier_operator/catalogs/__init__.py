@@ -1,0 +1,1 @@
+"""From all groups to one catalog per consuming namespace."""

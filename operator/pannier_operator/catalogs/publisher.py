@@ -1,0 +1,198 @@
+"""Keeps the ConfigMaps of every consuming namespace as the entries have it; no-op edits touch nothing.
+
+What is published already is the starting point: a group that is not decided yet (after a restart), that
+cannot be read, or that is paused keeps its published version. A namespace is written once for all edits that
+come within a short delay; whoever publishes waits for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Final, Self
+
+import structlog
+
+from pannier.catalog_building import next_revision
+from pannier_operator.catalogs.catalog_content import Entry, catalog_files, content_digest, visible_to
+from pannier_operator.catalogs.group_index import Key
+from pannier_operator.catalogs.published import NOTHING, Published, by_key, published_from
+from pannier_operator.clock import Clock
+from pannier_operator.errors import KubeFault
+from pannier_operator.kube.config_maps import DIGEST, REVISION, CatalogMaps
+from pannier_operator.reporting.publication import Written
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+_FIRST: Final = ("", "")
+
+
+class Publisher:
+    """All catalogs of the cluster; owned through ``async with``."""
+
+    def __init__(
+        self, maps: CatalogMaps, clock: Clock, *, is_known: Callable[[Key], bool], delay_seconds: float
+    ) -> None:
+        self._maps = maps
+        self._clock = clock
+        self._is_known = is_known
+        self._delay_seconds = delay_seconds
+        self._entries: dict[Key, Entry] = {}
+        self._members: defaultdict[str, set[Key]] = defaultdict(set)
+        self._published: dict[str, Published] = {}
+        self._losers: dict[str, dict[Key, Key]] = {}
+        self._revision_floor: dict[str, int] = {}
+        self._rounds: dict[str, asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._faults: dict[str, KubeFault] = {}
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.writes = 0
+
+    async def publish(self, entry: Entry) -> list[Written]:
+        """Bring every namespace of a group up to date; says for each what came of it."""
+        before = self._entries.get(entry.key)
+        self._enter(entry)
+        left = set(before.namespaces if before else self._standing(entry.key)) - set(entry.namespaces)
+        await self._bring_up_to_date([*entry.namespaces, *left])
+        return [self._written(namespace, entry.key) for namespace in entry.namespaces]
+
+    async def withdraw(self, key: Key) -> None:
+        """Take a group out of every catalog: its resource is gone, or about to be."""
+        entry = self._entries.pop(key, None)
+        namespaces = set(entry.namespaces if entry else ()) | set(self._standing(key))
+        for namespace in namespaces:
+            self._members[namespace].discard(key)
+        await self._bring_up_to_date(namespaces)
+
+    async def check(self, namespaces: Iterable[str]) -> None:
+        """Read catalogs anew and put right what somebody changed or removed."""
+        listed = list(namespaces)
+        for namespace in listed:
+            self._published.pop(namespace, None)
+        await self._bring_up_to_date(listed)
+
+    @property
+    def namespaces(self) -> list[str]:
+        """Every namespace whose catalog is known, or that is to have one."""
+        return sorted({*self._published, *(namespace for namespace, keys in self._members.items() if keys)})
+
+    async def existing(self) -> list[str]:
+        """Return every namespace that has a catalog or is to have one. Raises `KubeFault`."""
+        return sorted({*await self._maps.namespaces(), *self.namespaces})
+
+    def holds(self, key: Key) -> bool:
+        """Whether sidecars are told of the group, in whatever version."""
+        return key in self._entries or any(True for _ in self._standing(key))
+
+    def is_current(self, entry: Entry) -> bool:
+        """Whether everything of the entry is published already."""
+        held = self._entries.get(entry.key)
+        current = held is not None and held.digest == entry.digest
+        return current and all(self._is_in(namespace, entry.key) for namespace in entry.namespaces)
+
+    def written(self, entry: Entry) -> list[Written]:
+        """Say again what came of publishing an entry that `is_current`."""
+        return [self._written(namespace, entry.key) for namespace in entry.namespaces]
+
+    def _is_in(self, namespace: str, key: Key) -> bool:
+        published = self._published.get(namespace, NOTHING)
+        return key in published.groups or key in self._losers.get(namespace, {})
+
+    def _standing(self, key: Key) -> Iterator[str]:
+        return (namespace for namespace, published in self._published.items() if key in published.groups)
+
+    def _enter(self, entry: Entry) -> None:
+        before = self._entries.get(entry.key)
+        for namespace in before.namespaces if before else ():
+            self._members[namespace].discard(entry.key)
+        self._entries[entry.key] = entry
+        for namespace in entry.namespaces:
+            self._members[namespace].add(entry.key)
+
+    def _written(self, namespace: str, key: Key) -> Written:
+        published = self._published.get(namespace)
+        if published is None:
+            fault = self._faults.get(namespace)
+            missing = fault is not None and fault.is_missing
+            return Written(namespace, fault=str(fault or "not published yet"), namespace_is_missing=missing)
+        winner = self._losers.get(namespace, {}).get(key)
+        return Written(namespace, published.revision, str(winner) if winner else None)
+
+    # -- rounds: one writing of a namespace for all who ask for it within the delay
+
+    async def _bring_up_to_date(self, namespaces: Iterable[str]) -> None:
+        rounds = [self._round(namespace) for namespace in set(namespaces)]
+        if rounds:
+            await asyncio.wait(rounds)
+
+    def _round(self, namespace: str) -> asyncio.Task[None]:
+        waiting = self._rounds.get(namespace)
+        if waiting is None:
+            waiting = asyncio.get_running_loop().create_task(
+                self._run_round(namespace), name=f"catalog of {namespace}"
+            )
+            self._rounds[namespace] = waiting
+            self._tasks.add(waiting)
+            waiting.add_done_callback(self._tasks.discard)
+        return waiting
+
+    async def _run_round(self, namespace: str) -> None:
+        await asyncio.sleep(self._delay_seconds)
+        async with self._writing[namespace]:
+            self._rounds.pop(namespace, None)  # who comes from here on needs another round
+            try:
+                await self._write(namespace)
+            except KubeFault as fault:
+                self._published.pop(namespace, None)
+                self._faults[namespace] = fault
+                _log.warning("catalog_not_published", namespace=namespace, fault=str(fault))
+            else:
+                self._faults.pop(namespace, None)
+
+    async def _write(self, namespace: str) -> None:
+        standing = self._published.get(namespace) or await self._load(namespace)
+        visible = visible_to(namespace, self._candidates(namespace, standing))
+        self._losers[namespace] = dict(visible.losers)
+        digest = content_digest(visible.groups)
+        is_needless = standing.digest == digest if standing.maps else not visible.groups
+        if standing.sound and is_needless:
+            self._published[namespace] = standing
+            return
+        floor = max(standing.revision, self._revision_floor.get(namespace, 0))
+        revision = next_revision(floor, int(self._clock.now().timestamp() * 1000))
+        maps = await self._maps.write(
+            namespace,
+            catalog_files(visible.groups, revision),
+            annotations={DIGEST: digest, REVISION: str(revision)},
+            maps_before=standing.maps,
+        )
+        self.writes += 1
+        self._revision_floor[namespace] = revision
+        self._published[namespace] = Published(revision, digest, by_key(visible.groups), maps)
+
+    async def _load(self, namespace: str) -> Published:
+        found = await self._maps.read(namespace)
+        return NOTHING if found is None else published_from(found.data, found.shard_maps)
+
+    def _candidates(self, namespace: str, standing: Published) -> Iterator[Entry]:
+        """Return the decided groups of a namespace, and what is published of those not decided yet."""
+        yield from (self._entries[key] for key in self._members[namespace] if key in self._entries)
+        for key, group in standing.groups.items():
+            if key not in self._entries and self._is_known(key):
+                grants = {} if key.namespace == namespace else {namespace: group.access}
+                yield Entry(key, _FIRST, group, grants)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __repr__(self) -> str:
+        return f"<Publisher of {len(self._entries)} groups to {len(self._published)} namespaces>"

@@ -1,0 +1,262 @@
+"""What a replica does while it leads: everything that writes, from the first list to the last requeue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+import structlog
+
+from pannier_operator.aws.call_budget import CallBudget, Urgency
+from pannier_operator.aws.dynamodb_client import ClientSettings, DynamoDB
+from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
+from pannier_operator.catalogs.publisher import Publisher
+from pannier_operator.clock import Clock
+from pannier_operator.cluster_identity import find_cluster_id
+from pannier_operator.farewells import Farewells
+from pannier_operator.group_tables import GroupTables
+from pannier_operator.kube.api_client import KubeApi
+from pannier_operator.kube.config_maps import CatalogMaps
+from pannier_operator.kube.credentials import Credentials
+from pannier_operator.kube.events import Events
+from pannier_operator.kube.feature_groups import FeatureGroups
+from pannier_operator.leadership import Leadership
+from pannier_operator.liveness import EventFlow
+from pannier_operator.metrics import Metrics
+from pannier_operator.planning.findings import parse_moment
+from pannier_operator.reconciler import Parts, Reconciler
+from pannier_operator.reporter import Reporter
+from pannier_operator.resync import Resync
+from pannier_operator.settings import Settings
+from pannier_operator.shared_tables import SharedKey, SharedTables, read_shared_tables
+from pannier_operator.table_keeper import TableKeeper
+from pannier_operator.watching import Watch
+from pannier_operator.work_queue import Done, WorkQueue
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+FIRST_LOOK_SECONDS: Final = 30.0
+"""Groups that were reconciled before are looked at again within this after a start."""
+OVERDUE_SECONDS: Final = 600.0
+"""How overdue a group may be before the process counts as stuck."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """What a replica is, leading or not."""
+
+    settings: Settings
+    credentials: Credentials
+    identity: str
+    metrics: Metrics
+    clock: Clock
+
+
+class Leader:
+    """The leading replica's work, owned through ``async with``."""
+
+    def __init__(self, replica: Replica, leadership: Leadership) -> None:
+        self._settings = replica.settings
+        self._credentials = replica.credentials
+        self._identity = replica.identity
+        self._metrics = replica.metrics
+        self._clock = replica.clock
+        self._leadership = leadership
+        self._dice = random.Random()
+        self._owned = contextlib.AsyncExitStack()
+        self.is_complete = False
+
+    async def __aenter__(self) -> Self:
+        """Make all parts; raises `CannotStart` and `KubeFault`."""
+        async with contextlib.AsyncExitStack() as owned:
+            await self._compose(owned)
+            self._owned = owned.pop_all()
+        return self
+
+    async def _compose(self, owned: contextlib.AsyncExitStack) -> None:
+        settings, clock, may_write = self._settings, self._clock, self._leadership.may_write
+        api = await owned.enter_async_context(
+            KubeApi(self._credentials, may_write=may_write, count=self._metrics.count_request)
+        )
+        cluster_id = settings.cluster_id or await find_cluster_id(api)
+        self._index = GroupIndex()
+        self._groups = FeatureGroups(api, settings.namespaces)
+        self._budget = CallBudget(settings.aws_calls_per_second, clock)
+        dynamodb = await owned.enter_async_context(
+            DynamoDB(
+                ClientSettings(endpoint_url=settings.dynamodb_endpoint_url),
+                budget=self._budget,
+                clock=clock,
+                may_write=may_write,
+                count=self._metrics.count_aws_call,
+            )
+        )
+        keeper = TableKeeper(dynamodb, clock, self._metrics.count_drift)
+        self._shared = SharedTables(
+            read_shared_tables(settings.shared_tables), keeper, cluster_id=cluster_id, wake=self._wake
+        )
+        self._tables = GroupTables(
+            keeper, self._shared, clock, cluster_id=cluster_id, table_prefix=settings.table_prefix
+        )
+        self._publisher = await owned.enter_async_context(
+            Publisher(
+                CatalogMaps(api, settings.namespaces),
+                clock,
+                is_known=self._is_known,
+                delay_seconds=settings.catalog_delay_ms / 1000,
+            )
+        )
+        reporter = Reporter(
+            self._groups, Events(api, clock, self._identity), self._index, clock, self._note_conditions
+        )
+        farewells = Farewells(keeper, self._publisher, self._groups, self._index, clock)
+        self._reconciler = Reconciler(
+            Parts(
+                index=self._index,
+                tables=self._tables,
+                publisher=self._publisher,
+                farewells=farewells,
+                reporter=reporter,
+                table_prefix=settings.table_prefix,
+            )
+        )
+        self._flow = EventFlow(self._groups, self._index, clock, self._wake)
+        self._resync = Resync(self, self._dice)
+        self._queue: WorkQueue[Key | SharedKey] = WorkQueue(
+            self._work, workers=settings.workers, clock=clock, dice=self._dice
+        )
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._owned.aclose()
+
+    async def run(self) -> None:
+        """List, watch, reconcile, go over all again, until something ends or the task is cancelled."""
+        await self._first_list()
+        watch = Watch(self._credentials, self._settings.namespaces, self._seen)
+        async with self._queue, watch:
+            work = {
+                "watch": watch.join(),
+                "queue": self._queue.join(),
+                "resync": self._resync.run(),
+                "event flow": self._flow.run(),
+            }
+            tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _first_list(self) -> None:
+        """Know every group before anything is published: a catalog without a group takes it from sidecars."""
+        documents = [document async for document in self._groups.all()]
+        self._shared.recall(documents)
+        for key in self._shared.keys:
+            self._queue.add(key)
+        for document in documents:
+            seen = self._index.put(document)
+            if seen is None:
+                continue
+            if (document.get("status") or {}).get("observedGeneration") == seen.generation:
+                delay = self._dice.uniform(0, FIRST_LOOK_SECONDS)
+                self._queue.add(seen.key, "resync", delay_seconds=delay)
+            else:
+                self._queue.add(seen.key)
+        await self._publisher.check(await self._publisher.existing())
+        self.is_complete = True
+        _log.info("listed", groups=len(documents), shared_tables=len(self._shared.keys))
+
+    # -- one part at a time
+
+    async def _work(self, key: Key | SharedKey, urgency: Urgency) -> Done:
+        began = self._clock.monotonic()
+        if isinstance(key, SharedKey):
+            done = await self._shared.reconcile(key, urgency)
+        else:
+            done = await self._reconciler.reconcile(key, urgency)
+        self._metrics.count_pass(done, self._clock.monotonic() - began)
+        return done
+
+    def _seen(self, event: str | None, document: Mapping[str, Any]) -> None:
+        """Take in what the watch brings; in our own loop."""
+        self._flow.note_event()
+        metadata = document["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        if event == "DELETED":
+            if self._index.remove(key, metadata["uid"]):
+                self._metrics.forget(key)
+                self._queue.add(key)
+        elif self._index.put(document) is not None:
+            self._queue.add(key)
+
+    def _wake(self, key: Key) -> None:
+        self._queue.add(key)
+
+    def _is_known(self, key: Key) -> bool:
+        seen = self._index.get(key)
+        return seen is not None and not seen.deleting
+
+    # -- for the resync
+
+    def parts(self) -> Sequence[Key | SharedKey | str]:
+        """Return keys of groups, of shared tables, and namespaces with a catalog."""
+        return [*self._index.keys(), *self._shared.keys, *self._publisher.namespaces]
+
+    def period_seconds(self) -> float:
+        """How long a resync has to take now."""
+        return self._budget.resync_seconds(self._tables.calls_of_a_pass(), self._settings.resync_seconds)
+
+    async def revisit(self, part: Key | SharedKey | str) -> None:
+        """Have a part looked at."""
+        if isinstance(part, str):
+            await self._publisher.check([part])
+        else:
+            self._queue.add(part, "resync")
+
+    # -- what is told
+
+    def fault(self) -> str | None:
+        """Say why this process is no longer alive; None = it is."""
+        if not self._flow.flows:
+            return "the watch brings no events"
+        overdue = self._queue.oldest_seconds
+        if overdue > OVERDUE_SECONDS:
+            return f"a group has waited {overdue:.0f} s for a worker"
+        return None
+
+    def gauges(self) -> Mapping[str, float]:
+        """Return the values of gauges while leading."""
+        now = self._clock.now()
+        return {
+            "pannier_operator_groups": len(self._index),
+            "pannier_operator_queue_keys": len(self._queue),
+            "pannier_operator_queue_age_seconds": self._queue.oldest_seconds,
+            "pannier_operator_watch_last_event_age_seconds": self._flow.last_event_seconds,
+            "pannier_operator_watch_events_missed": self._flow.missed,
+            "pannier_operator_resync_period_seconds": self.period_seconds(),
+            "pannier_operator_aws_budget_ratio": self._budget.level,
+            "pannier_operator_terminating_age_seconds": max(self._terminating(now), default=0.0),
+            "pannier_operator_catalog_writes": self._publisher.writes,
+        }
+
+    def _terminating(self, now: datetime) -> Iterator[float]:
+        for seen in self._index.all():
+            since = parse_moment(seen.deleting_since)
+            if since is not None:
+                yield (now - since).total_seconds()
+
+    def _note_conditions(self, seen: SeenGroup, conditions: list[Mapping[str, Any]]) -> None:
+        self._metrics.note_conditions(seen.key, conditions)
+
+    def __repr__(self) -> str:
+        return f"<Leader of {len(self._index)} groups>"

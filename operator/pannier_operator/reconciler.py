@@ -1,0 +1,278 @@
+"""One FeatureGroup: observe, plan, at most one mutation, publish, report. The one reconcile function.
+
+Creation, edit, restart, resync and deletion come here alike, and nothing is remembered of which it was. What
+was accepted before is published before AWS is asked anything; a new feature list waits for its claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from pannier.errors import SpecInvalid
+from pannier.spec import FeatureGroup
+from pannier.spec_parsing import parse_feature_group
+from pannier_operator.aws.call_budget import Urgency
+from pannier_operator.catalogs.catalog_content import Entry, entry_of
+from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
+from pannier_operator.catalogs.publisher import Publisher
+from pannier_operator.errors import KubeFault
+from pannier_operator.farewells import Farewells, Leaving, finalizers_of
+from pannier_operator.group_tables import GroupTables
+from pannier_operator.planning.deletion import FINALIZER, needs_finalizer
+from pannier_operator.planning.findings import Finding, found_before
+from pannier_operator.planning.plans import NOT_SEEN
+from pannier_operator.reporter import Reporter
+from pannier_operator.reporting.outcome import Outcome
+from pannier_operator.reporting.publication import Written, config_facts, publication
+from pannier_operator.reporting.status_document import (
+    TableFacts,
+    policy_facts,
+    remembered_from,
+    schema_facts,
+    table_facts,
+)
+from pannier_operator.table_keeper import Kept
+from pannier_operator.work_queue import Done
+
+_log: Final = structlog.stdlib.get_logger(__name__)
+_STANDS: Final = Finding("True", "Published", "what was published before stands")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a reconcile works with."""
+
+    index: GroupIndex
+    tables: GroupTables
+    publisher: Publisher
+    farewells: Farewells
+    reporter: Reporter
+    table_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """One pass over a sound group that stays."""
+
+    seen: SeenGroup
+    document: Mapping[str, Any]
+    group: FeatureGroup
+    entry: Entry
+    urgency: Urgency
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Status as last seen."""
+        status: Mapping[str, Any] = self.document.get("status") or {}
+        return status
+
+    @property
+    def was_accepted(self) -> bool:
+        """Whether this feature list was accepted before: its claim is held, or it needs none."""
+        schema = self.status.get("schema") or {}
+        stored = self.group.spec.storage.mode != "None"
+        return not stored or schema.get("hash") == self.entry.group.schema_hash
+
+
+class Reconciler:
+    """Reconciles FeatureGroups, one pass at a time each."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def reconcile(self, key: Key, urgency: Urgency) -> Done:
+        """Make one pass; what fails on the way to the API server is tried again with backoff."""
+        try:
+            return await self._reconcile(key, urgency)
+        except KubeFault as fault:
+            _log.warning("api_server", group=str(key), fault=str(fault))
+            return Done(failed=True)
+
+    async def _reconcile(self, key: Key, urgency: Urgency) -> Done:
+        seen = self._parts.index.get(key)
+        if seen is None:
+            self._parts.tables.forget(key)
+            await self._parts.publisher.withdraw(key)
+            return Done()
+        document = seen.document()
+        try:
+            group = parse_feature_group(document)
+        except SpecInvalid as invalid:
+            return await self._invalid(seen, document, invalid)
+        if seen.deleting:
+            return await self._farewell(seen, document, group)
+        entry = entry_of(
+            group,
+            created=document["metadata"]["creationTimestamp"],
+            uid=seen.uid,
+            table_prefix=self._parts.table_prefix,
+        )
+        one = _Pass(seen, document, group, entry, urgency)
+        if group.spec.management_policy == "Paused":
+            return await self._paused(one)
+        return await self._converge(one)
+
+    # -- groups that stay
+
+    async def _converge(self, one: _Pass) -> Done:
+        acts = one.group.spec.management_policy == "Full"
+        if acts and await self._settle_finalizer(one):
+            return Done(again_seconds=0.0)
+        written: list[Written] | None = None
+        if acts and one.was_accepted:
+            written = await self._publish(one.entry)
+        kept = await self._parts.tables.keep(
+            one.group,
+            one.seen,
+            remembered_from(one.status, _annotations(one.document)),
+            one.urgency,
+            act_too=acts,
+        )
+        if acts and written is None and kept.plan.claim_held:
+            written = await self._publish(one.entry)
+        is_news = kept.is_news or not one.status.get("conditions")
+        outcome = self._outcome(one, kept, written) if is_news else self._standing(one, written)
+        await self._parts.reporter.report(one.seen, one.document, outcome)
+        return Done(kept.again_seconds, failed=kept.failed)
+
+    async def _settle_finalizer(self, one: _Pass) -> bool:
+        """Have the finalizer exactly where rows need it; says whether that was changed."""
+        found = finalizers_of(one.document)
+        if needs_finalizer(one.group.spec) == (FINALIZER in found):
+            return False
+        wanted = [name for name in found if name != FINALIZER]
+        if FINALIZER not in found:
+            wanted.append(FINALIZER)
+        await self._parts.farewells.set_finalizers(one.seen, wanted)
+        return True
+
+    async def _publish(self, entry: Entry) -> list[Written]:
+        publisher = self._parts.publisher
+        return publisher.written(entry) if publisher.is_current(entry) else await publisher.publish(entry)
+
+    def _outcome(self, one: _Pass, kept: Kept, written: list[Written] | None) -> Outcome:
+        plan = kept.plan
+        accepted = plan.claim_held or (one.was_accepted and plan.schema.status != "False")
+        schema = Finding("True", "Accepted", "the features can be served") if accepted else plan.schema
+        return Outcome(
+            generation=one.seen.generation,
+            management=one.group.spec.management_policy,
+            schema=schema,
+            table=plan.table,
+            ttl=plan.ttl,
+            published=self._published(one, written),
+            differences=plan.differences,
+            drifted=kept.drifted,
+            fault=kept.fault_finding,
+            under_way=kept.again_seconds is not None or kept.failed,
+            stalled=plan.stalled,
+            facts={
+                "schema": schema_facts(one.entry.group) if accepted else None,
+                "policy": policy_facts(one.entry.group.policy),
+                "config": config_facts(written, one.entry.digest, one.status) if written else None,
+                "table": _table_facts(kept),
+            },
+        )
+
+    def _published(self, one: _Pass, written: list[Written] | None) -> Finding:
+        if written is not None:
+            return publication(written)
+        stands = self._parts.publisher.holds(one.seen.key)
+        if one.group.spec.management_policy == "Observe":
+            return _STANDS if stands else Finding("False", "Observed", "managementPolicy is Observe")
+        message = "the last accepted version stands" if stands else "waits for SchemaAccepted"
+        return Finding("False", "NotAccepted", message)
+
+    def _standing(self, one: _Pass, written: list[Written] | None) -> Outcome:
+        """Say again of the table what was said before: a fault that most likely passes is no news."""
+        told = told_before(one.document)
+        return Outcome(
+            generation=one.seen.generation,
+            management=one.group.spec.management_policy,
+            schema=told["SchemaAccepted"],
+            table=told["TableReady"],
+            ttl=told["TTLApplied"],
+            published=self._published(one, written),
+            in_sync=told["InSync"],
+            under_way="Reconciling" in told,
+            stalled="Stalled" in told,
+            facts={
+                "policy": policy_facts(one.entry.group.policy),
+                "config": config_facts(written, one.entry.digest, one.status) if written else None,
+            },
+        )
+
+    # -- groups that are left alone
+
+    async def _paused(self, one: _Pass) -> Done:
+        outcome = Outcome(
+            generation=one.seen.generation,
+            management="Paused",
+            schema=Finding("Unknown", "Paused"),
+            table=Finding("Unknown", "Paused"),
+            ttl=Finding("Unknown", "Paused"),
+            published=_STANDS if self._parts.publisher.holds(one.seen.key) else Finding("False", "Paused"),
+        )
+        await self._parts.reporter.report(one.seen, one.document, outcome)
+        return Done()
+
+    async def _invalid(self, seen: SeenGroup, document: Mapping[str, Any], invalid: SpecInvalid) -> Done:
+        """Keep what was accepted before; the API server's rules let none of this pass, an older CRD may."""
+        if seen.deleting:
+            return await self._farewell(seen, document, None)
+        finding = Finding("False", "SpecInvalid", str(invalid))
+        stands = self._parts.publisher.holds(seen.key)
+        published = Finding("False", "NotAccepted", "the last accepted version stands" if stands else "")
+        outcome = Outcome(generation=seen.generation, schema=finding, published=published, stalled=True)
+        await self._parts.reporter.report(seen, document, outcome)
+        return Done()
+
+    # -- groups that go
+
+    async def _farewell(
+        self, seen: SeenGroup, document: Mapping[str, Any], group: FeatureGroup | None
+    ) -> Done:
+        table = self._parts.tables.wanted(group, seen.uid) if group else None
+        farewell = await self._parts.farewells.step(Leaving(seen, document, group, table))
+        if farewell.done:
+            return Done()
+        told = told_before(document)
+        outcome = Outcome(
+            generation=seen.generation,
+            schema=told.get("SchemaAccepted", NOT_SEEN),
+            table=farewell.finding,
+            ttl=told.get("TTLApplied", NOT_SEEN),
+            published=Finding("False", "Deleting", "taken out of every catalog"),
+            farewell=farewell.finding,
+            under_way=not farewell.stalled,
+            stalled=farewell.stalled,
+        )
+        await self._parts.reporter.report(seen, document, outcome)
+        return Done(farewell.again_seconds)
+
+    def __repr__(self) -> str:
+        return f"<Reconciler over {self._parts.index!r}>"
+
+
+def told_before(document: Mapping[str, Any]) -> dict[str, Finding]:
+    """Read the findings back that status has."""
+    told = (document.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: found_before(condition) for condition in told}
+
+
+def _annotations(document: Mapping[str, Any]) -> Mapping[str, str]:
+    annotations: Mapping[str, str] = document["metadata"].get("annotations") or {}
+    return annotations
+
+
+def _table_facts(kept: Kept) -> dict[str, Any] | None:
+    """Facts of a table that is the group's; of others there is nothing to say."""
+    seen, ownership = kept.seen, kept.plan.ownership
+    if seen is None or seen.table is None or ownership in {None, "Foreign"}:
+        return None
+    facts = TableFacts(table=seen.table, ownership=ownership, ttl=seen.ttl, remembered=kept.remembered)
+    return table_facts(facts)

@@ -1,0 +1,50 @@
+"""Says what a pass came to: status if it differs, Events on transitions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pannier_operator.catalogs.group_index import GroupIndex, SeenGroup
+from pannier_operator.clock import Clock
+from pannier_operator.errors import KubeFault
+from pannier_operator.kube.events import Events
+from pannier_operator.kube.feature_groups import FeatureGroups
+from pannier_operator.reporting.outcome import Outcome
+from pannier_operator.reporting.status_document import differs, status_of
+from pannier_operator.reporting.transitions import transitions
+
+Told = Callable[[SeenGroup, list[Mapping[str, Any]]], None]
+
+
+class Reporter:
+    """Writes status and Events of groups."""
+
+    def __init__(
+        self, groups: FeatureGroups, events: Events, index: GroupIndex, clock: Clock, told: Told
+    ) -> None:
+        self._groups = groups
+        self._events = events
+        self._index = index
+        self._clock = clock
+        self._told = told
+
+    async def report(self, seen: SeenGroup, document: Mapping[str, Any], outcome: Outcome) -> None:
+        """Write the status if anything in it is new; raises `KubeFault`."""
+        previous: Mapping[str, Any] = document.get("status") or {}
+        status = status_of(outcome, previous, self._clock.now())
+        self._told(seen, status["conditions"])
+        if not differs(status, previous):
+            return
+        try:
+            written = await self._groups.apply_status(seen.key.namespace, seen.key.name, seen.uid, status)
+        except KubeFault as fault:
+            if fault.is_missing or fault.is_conflict:
+                return  # gone, or another life of the name: there is nobody to tell
+            raise
+        self._index.put(written)
+        for note in transitions(previous.get("conditions") or (), status["conditions"]):
+            await self._events.post(seen.key.namespace, seen.key.name, seen.uid, note)
+
+    def __repr__(self) -> str:
+        return f"<Reporter to {self._groups!r}>"

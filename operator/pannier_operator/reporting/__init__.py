@@ -1,0 +1,1 @@
+"""What is said of a group: conditions, status document, events. Pure."""

@@ -1,0 +1,69 @@
+"""Real Helm: the one that the lock installs, or that of the PATH."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.servers import ServerFailed
+
+ROOT = Path(__file__).resolve().parent.parent
+CHART = ROOT / "charts" / "pannier"
+RELEASE, NAMESPACE = "pannier", "pannier-system"
+KUBERNETES = "1.36.0"
+Object = dict[str, Any]
+
+
+class HelmRefused(Exception):
+    """Helm said no; the message is what it said."""
+
+
+def helm(
+    *arguments: str, values: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
+) -> str:
+    """Run Helm; gives what it prints, raises `HelmRefused`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    program = shutil.which("helm", path=path)
+    if program is None:
+        raise ServerFailed("helm is neither in .venv nor on PATH; `make test-tools` installs it")
+    given = [] if values is None else ["--values", "-"]
+    done = subprocess.run(
+        [program, *arguments, *given],
+        input=json.dumps(values) if values is not None else None,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise HelmRefused(done.stderr + done.stdout)
+    return done.stdout
+
+
+def render(values: Mapping[str, Any] | None = None, *, namespace: str = NAMESPACE) -> list[Object]:
+    """Render the chart; gives its objects."""
+    text = helm(
+        "template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", KUBERNETES, values=values
+    )
+    return [found for found in yaml.safe_load_all(text) if found]
+
+
+def pick(objects: list[Object], kind: str, suffix: str = "") -> Object:
+    """Find the one object of a kind whose name ends so."""
+    (found,) = [o for o in objects if o["kind"] == kind and o["metadata"]["name"].endswith(suffix)]
+    return found
+
+
+def arguments_of(deployment: Object) -> dict[str, str]:
+    """Read the flags of the operator's container."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    command, *flags = container["args"]
+    assert (container["command"], command) == (["pannier"], "operator")
+    return dict(flag.removeprefix("--").split("=", 1) for flag in flags)
