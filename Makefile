@@ -1,6 +1,7 @@
 # Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast fuzz consistency lint format lock crd reference test-tools bench-tools bench soak mutation clean
+.PHONY: help run test test-fast fuzz consistency lint format lock crd reference test-tools bench-tools bench soak \
+	operator-scale mutation clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -16,12 +17,17 @@ SAMPLE ?= 60
 MINUTES ?= 20
 ENTRIES ?= 1000000
 SECONDS ?= 600
+GROUPS ?= 2000
+NAMESPACES ?= 200
+DEDICATED ?= 20
+EDITS_PER_SECOND ?= 50
+EDIT_SECONDS ?= 300
 CODE := contract operator sidecar cli tests tools examples
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all for the whole year)
 	@$(PYTHON) tools/bootstrap.py run
@@ -82,6 +88,10 @@ bench: bench-tools ## Measure the sidecar against bare aiohttp
 
 soak: test-tools ## Ten minutes with a million entries: flat memory, no stall over 20 ms (ENTRIES=, SECONDS=)
 	@$(BIN)/python tools/soak.py --entries $(ENTRIES) --seconds $(SECONDS)
+
+operator-scale: test-tools ## 2,000 FeatureGroups in 200 namespaces, edited at 50/s (GROUPS=, NAMESPACES=, DEDICATED=, EDIT_SECONDS=)
+	@$(BIN)/python -m tests.scale --groups $(GROUPS) --namespaces $(NAMESPACES) --dedicated $(DEDICATED) \
+		--edits-per-second $(EDITS_PER_SECOND) --seconds $(EDIT_SECONDS)
 
 mutation: ## Change the pure modules and see whether the tests notice (SAMPLE=60 SEED=1 MINUTES=20)
 	@$(PYTHON) tools/bootstrap.py mutation

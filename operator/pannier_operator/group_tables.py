@@ -42,6 +42,7 @@ class GroupTables:
         """Remember nothing more of a group."""
         self._memories.pop(key, None)
         self._dedicated.discard(key)
+        self._shared.forget(key)
 
     def wanted(self, group: FeatureGroup, uid: str) -> WantedTable | None:
         """Return the table that a group's rows are in; None = none, or none that is offered."""

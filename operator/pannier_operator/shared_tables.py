@@ -19,6 +19,7 @@ from pannier.spec_storage import DedicatedTable
 from pannier_operator.aws.call_budget import Urgency
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.errors import CannotStart
+from pannier_operator.planning.findings import Finding
 from pannier_operator.planning.observed import USABLE, Remembered
 from pannier_operator.planning.plans import Plan
 from pannier_operator.planning.wanted import WantedTable, shared_table
@@ -90,7 +91,7 @@ class SharedTables:
         self._memories = {name: TableMemory() for name in self._wanted}
         self._remembered = dict.fromkeys(self._wanted, Remembered())
         self._kept: dict[str, Kept] = {}
-        self._waiting: dict[str, set[Key]] = {name: set() for name in self._wanted}
+        self._users: dict[str, set[Key]] = {name: set() for name in self._wanted}
 
     @property
     def keys(self) -> list[SharedKey]:
@@ -111,14 +112,17 @@ class SharedTables:
         return self._wanted.get(name)
 
     def last(self, name: str, asking: Key) -> SharedState:
-        """Return what was last found of a table; who asks before it is usable is woken when it is."""
-        kept = self._kept.get(name, Kept(plan=Plan()))
-        if not kept.plan.table.holds:
-            self._waiting[name].add(asking)
-        return SharedState(self._wanted[name], kept)
+        """Return what was last found of a table; who asks is woken when that changes."""
+        self._users[name].add(asking)
+        return SharedState(self._wanted[name], self._kept.get(name, Kept(plan=Plan())))
+
+    def forget(self, key: Key) -> None:
+        """Wake a group no more: it is gone."""
+        for users in self._users.values():
+            users.discard(key)
 
     async def reconcile(self, key: SharedKey, urgency: Urgency) -> Done:
-        """Keep one table; groups that wait for it hear when it is usable."""
+        """Keep one table; the groups in it hear of what they have to tell."""
         wanted, memory = self._wanted[key.table], self._memories[key.table]
         before = self._kept.get(key.table)
         kept = await self._keeper.keep(wanted, self._remembered[key.table], memory, urgency, act_too=True)
@@ -131,15 +135,20 @@ class SharedTables:
         table = kept.seen.table if kept.seen else None
         if kept.plan.table.holds and table is not None:
             self._remembered[name] = Remembered(table_id=table.id or table.arn, was_usable=True)
-            for key in self._waiting[name]:
-                self._wake(key)
-            self._waiting[name].clear()
-        if before is None or before.plan.table != kept.plan.table:
-            finding = kept.plan.table
+        if before is not None and _told(before) == _told(kept):
+            return
+        for finding in _told(kept):
             _log.info("shared_table", table=name, reason=finding.reason, message=finding.message)
+        for key in self._users[name]:
+            self._wake(key)
 
     def __repr__(self) -> str:
         return f"<SharedTables {', '.join(self._wanted) or 'none'}>"
+
+
+def _told(kept: Kept) -> tuple[Finding, Finding]:
+    """What every group in the table tells of it: TableReady and TTLApplied."""
+    return kept.plan.table, kept.plan.ttl
 
 
 def _wanted(spec: SharedTableSpec, cluster_id: str) -> WantedTable:

@@ -137,8 +137,8 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.admission.managed = None
     settings.peering.standalone = True
-    # kopf has a task per object, which lingers and holds the object. Ours only hands events on: how many groups
-    # are worked on at once is for `work_queue`; a limit here would let 20 objects through per linger, no more
+    # kopf has a task per object, which lingers and holds the object. Ours only hands events on: how many
+    # groups are worked on at once is for `work_queue`; a limit here would let 20 objects through per linger
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = _LINGER_SECONDS
     settings.watching.inactivity_timeout = 70

@@ -1,4 +1,4 @@
-"""``python -m tests.scale``: how the operator does with many groups and a stream of edits; 1 if not well enough."""
+"""``python -m tests.scale``: the operator with many groups and a stream of edits; 1 if not well enough."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class Arrivals:
             parsed = parse({name: text.encode() for name, text in found["data"].items()})
             assert not parsed.rejected, parsed.rejected
             groups = parsed.catalog.groups
-            self.note({group.resource: edit_of(group.policy.remote.hard_ttl_seconds) for group in groups}, now)
+            latest = {group.resource: edit_of(group.policy.remote.hard_ttl_seconds) for group in groups}
+            self.note(latest, now)
 
     def __repr__(self) -> str:
         return f"<Arrivals: {len(self.delays)} there, {self.missing} on their way>"

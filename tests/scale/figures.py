@@ -128,12 +128,15 @@ class Figures:
         rows = {
             "groups": f"{self.groups:,} in {self.namespaces} namespaces, {self.dedicated} dedicated tables",
             "all of them Ready after": f"{self.ready_seconds:.0f} s",
-            "restart: all looked at after": f"{self.restart_seconds:.0f} s, {self.restart_writes} catalogs written",
-            "edits": f"{len(self.delays):,} at {self.edits_per_second:g}/s, {self.catalogs:,} catalogs written",
+            "restart: all looked at after": f"{self.restart_seconds:.0f} s,"
+            f" {self.restart_writes} catalogs written",
+            "edits": f"{len(self.delays):,} at {self.edits_per_second:g}/s,"
+            f" {self.catalogs:,} catalogs written",
             "edit -> ConfigMap p50": f"{self.delay(0.5):.2f} s",
             "edit -> ConfigMap p99": f"{self.delay(0.99):.2f} s (goal < {P99_SECONDS:g} s)",
             "edit -> ConfigMap max": f"{self.delay(1.0):.2f} s",
-            "operator RSS": f"{self.rss_mib:.0f} MiB at most (goal < {RSS_MIB:g}), {self.growth:+.1%} in the edits",
+            "operator RSS": f"{self.rss_mib:.0f} MiB at most (goal < {RSS_MIB:g}),"
+            f" {self.growth:+.1%} in the edits",
             "operator CPU in the edits": f"{self.cpu:.0%} of a core",
             "AWS control-plane calls": f"{control:,}, {during:,} of them in the edits"
             f" (budget {self.calls_per_second:g}/s)",
@@ -145,7 +148,7 @@ class Figures:
 
 
 def most_beyond(counted: Sequence[tuple[float, int]], per_second: float) -> float:
-    """Compare counts at times with a token bucket: how far the worst stretch between two looks is beyond it."""
+    """Compare counts at times with a token bucket: how far the worst stretch of time is beyond it."""
     allowed_at_once = per_second * BURST_SECONDS
     worst, highest = -allowed_at_once, float("-inf")
     for at, count in counted:

@@ -57,9 +57,7 @@ class KubeClient:
     async def watch(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
         """Every object that is there or comes, until the server ends the watch."""
         query = {**params, "watch": "1"}
-        async with self._session.get(
-            path, params=query, timeout=aiohttp.ClientTimeout(total=None)
-        ) as answer:
+        async with self._session.get(path, params=query, timeout=aiohttp.ClientTimeout(total=None)) as answer:
             assert answer.status == 200, await answer.text()
             async for line in answer.content:
                 event = json.loads(line)

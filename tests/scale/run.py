@@ -1,8 +1,8 @@
-"""A large installation, in order: groups are made, the operator is restarted, groups are edited, all is counted.
+"""A large installation: groups are made, the operator is restarted, groups are edited, and all is counted.
 
-The operator is a child process with the arguments and the ServiceAccount of the chart, the API server is real,
-and DynamoDB an emulator behind a proxy that counts. One client edits in an open loop: an edit is due when it is
-due, whatever became of the one before.
+The operator is a child process with the arguments and the ServiceAccount of the chart, the API server is
+real, and DynamoDB an emulator behind a proxy that counts. One client edits in an open loop: an edit is due
+when it is due, whatever became of the one before.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Stage:
 
     async def _all_ready(self) -> None:
         async with asyncio.timeout(_ALL_READY_SECONDS):
-            while await asyncio.to_thread(self._ready) < self.size.groups:
+            while await asyncio.to_thread(self._ready) < self.size.groups:  # noqa: ASYNC110 - as below
                 await asyncio.sleep(0.5)
 
     def _ready(self) -> int:
@@ -116,7 +116,7 @@ class Stage:
         return 0
 
     async def behind(self) -> int:
-        """Count groups whose status is not Ready, or of an older generation, once there was time to say so."""
+        """Count groups that are not Ready as edited, once there was time to say so."""
         for _ in range(int(_LATEST_SECONDS)):
             found = (await self.kube.get(f"/apis/{API_VERSION}/{PLURAL}"))["items"]
             behind = sum(not _is_ready(group) for group in found)
@@ -126,11 +126,9 @@ class Stage:
         return behind
 
 
-async def run(
-    size: Size, api: ApiServer, dynamodb_url: str, folder: Path, tell: Tell, **operator: Any
-) -> Figures:
-    """Do all of it; ``operator`` are values of the chart that differ from its own."""
-    async with a_stage(size, api, dynamodb_url, folder, tell, operator) as stage:
+async def run(size: Size, api: ApiServer, dynamodb_url: str, folder: Path, tell: Tell) -> Figures:
+    """Do all of it; the chart is rendered in a folder."""
+    async with a_stage(size, api, dynamodb_url, folder, tell) as stage:
         ready_seconds = await stage.make_groups()
         tell(f"all Ready after {ready_seconds:.0f} s, {stage.samples[-1]}")
         restart_seconds, restart_writes = await stage.restart()
@@ -162,13 +160,13 @@ async def run(
 
 @contextlib.asynccontextmanager
 async def a_stage(
-    size: Size, api: ApiServer, dynamodb_url: str, folder: Path, tell: Tell, operator: Mapping[str, Any]
+    size: Size, api: ApiServer, dynamodb_url: str, folder: Path, tell: Tell
 ) -> AsyncIterator[Stage]:
     """Namespaces, the chart, its operator running, and somebody who watches both."""
     async with FaultProxy(dynamodb_url) as proxy, KubeClient(api) as kube:
         for name in (NAMESPACE, *(namespace_of(n, size) for n in range(size.namespaces))):
             await kube.make("/api/v1/namespaces", {"metadata": {"name": name}})
-        values = {"operator": {"sharedTables": [{"name": SHARED_TABLE}], **operator}}
+        values = {"operator": {"sharedTables": [{"name": SHARED_TABLE}]}}
         with a_release(api, NAMESPACE, folder, values) as release:
             api.wait_until(lambda: release.may("create", "events", namespace=namespace_of(0, size)))
             process = release.operator(proxy.url, release.user())
