@@ -130,6 +130,9 @@ class Leader:
         self._queue: WorkQueue[Key | SharedKey] = WorkQueue(
             self._work, workers=settings.workers, clock=clock, dice=self._dice
         )
+        self._edits: WorkQueue[Key] = WorkQueue(
+            self._reconciler.publish_ahead, workers=settings.workers, clock=clock, dice=self._dice
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -140,10 +143,11 @@ class Leader:
         """List, watch, reconcile, go over all again, until something ends or the task is cancelled."""
         await self._first_list()
         watch = Watch(self._credentials, self._settings.namespaces, self._seen)
-        async with self._queue, watch:
+        async with self._queue, self._edits, watch:
             work = {
                 "watch": watch.join(),
                 "queue": self._queue.join(),
+                "edits": self._edits.join(),
                 "resync": self._resync.run(),
                 "event flow": self._flow.run(),
             }
@@ -197,6 +201,7 @@ class Leader:
                 self._metrics.forget(key)
                 self._queue.add(key)
         elif self._index.put(document) is not None:
+            self._edits.add(key)
             self._queue.add(key)
 
     def _wake(self, key: Key) -> None:

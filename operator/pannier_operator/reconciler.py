@@ -6,6 +6,7 @@ was accepted before is published before AWS is asked anything; a new feature lis
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,12 +17,13 @@ from pannier.errors import SpecInvalid
 from pannier.spec import FeatureGroup
 from pannier.spec_parsing import parse_feature_group
 from pannier_operator.aws.call_budget import Urgency
-from pannier_operator.catalogs.catalog_content import Entry, entry_of
+from pannier_operator.catalogs.catalog_content import Entry
 from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
 from pannier_operator.catalogs.publisher import Publisher
 from pannier_operator.errors import KubeFault
 from pannier_operator.farewells import Farewells, Leaving, finalizers_of
 from pannier_operator.group_tables import GroupTables
+from pannier_operator.passes import Pass, a_pass
 from pannier_operator.planning.deletion import FINALIZER, needs_finalizer
 from pannier_operator.planning.findings import Finding, found_before
 from pannier_operator.planning.plans import NOT_SEEN
@@ -54,30 +56,6 @@ class Parts:
     table_prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """One pass over a sound group that stays."""
-
-    seen: SeenGroup
-    document: Mapping[str, Any]
-    group: FeatureGroup
-    entry: Entry
-    urgency: Urgency
-
-    @property
-    def status(self) -> Mapping[str, Any]:
-        """Status as last seen."""
-        status: Mapping[str, Any] = self.document.get("status") or {}
-        return status
-
-    @property
-    def was_accepted(self) -> bool:
-        """Whether this feature list was accepted before: its claim is held, or it needs none."""
-        schema = self.status.get("schema") or {}
-        stored = self.group.spec.storage.mode != "None"
-        return not stored or schema.get("hash") == self.entry.group.schema_hash
-
-
 class Reconciler:
     """Reconciles FeatureGroups, one pass at a time each."""
 
@@ -105,20 +83,30 @@ class Reconciler:
             return await self._invalid(seen, document, invalid)
         if seen.deleting:
             return await self._farewell(seen, document, group)
-        entry = entry_of(
-            group,
-            created=document["metadata"]["creationTimestamp"],
-            uid=seen.uid,
-            table_prefix=self._parts.table_prefix,
-        )
-        one = _Pass(seen, document, group, entry, urgency)
+        one = a_pass(seen, document, group, urgency, self._parts.table_prefix)
         if group.spec.management_policy == "Paused":
             return await self._paused(one)
         return await self._converge(one)
 
+    async def publish_ahead(self, key: Key, urgency: Urgency) -> Done:
+        """Publish an edit of what was accepted before, and nothing else: `reconcile` comes to the rest.
+
+        Status is written for every edit as well. Where the API server is slow, edits would wait for that.
+        """
+        seen = self._parts.index.get(key)
+        if seen is None or seen.deleting:
+            return Done()
+        document = seen.document()
+        with contextlib.suppress(SpecInvalid):
+            group = parse_feature_group(document)
+            one = a_pass(seen, document, group, urgency, self._parts.table_prefix)
+            if one.is_served_as_it_is:
+                await self._publish(one.entry)
+        return Done()
+
     # -- groups that stay
 
-    async def _converge(self, one: _Pass) -> Done:
+    async def _converge(self, one: Pass) -> Done:
         acts = one.group.spec.management_policy == "Full"
         if acts and await self._settle_finalizer(one):
             return Done(again_seconds=0.0)
@@ -139,7 +127,7 @@ class Reconciler:
         await self._parts.reporter.report(one.seen, one.document, outcome)
         return Done(kept.again_seconds, failed=kept.failed)
 
-    async def _settle_finalizer(self, one: _Pass) -> bool:
+    async def _settle_finalizer(self, one: Pass) -> bool:
         """Have the finalizer exactly where rows need it; says whether that was changed."""
         found = finalizers_of(one.document)
         if needs_finalizer(one.group.spec) == (FINALIZER in found):
@@ -154,7 +142,7 @@ class Reconciler:
         publisher = self._parts.publisher
         return publisher.written(entry) if publisher.is_current(entry) else await publisher.publish(entry)
 
-    def _outcome(self, one: _Pass, kept: Kept, written: list[Written] | None) -> Outcome:
+    def _outcome(self, one: Pass, kept: Kept, written: list[Written] | None) -> Outcome:
         plan = kept.plan
         accepted = plan.claim_held or (one.was_accepted and plan.schema.status != "False")
         schema = Finding("True", "Accepted", "the features can be served") if accepted else plan.schema
@@ -178,7 +166,7 @@ class Reconciler:
             },
         )
 
-    def _published(self, one: _Pass, written: list[Written] | None) -> Finding:
+    def _published(self, one: Pass, written: list[Written] | None) -> Finding:
         if written is not None:
             return publication(written)
         stands = self._parts.publisher.holds(one.seen.key)
@@ -187,7 +175,7 @@ class Reconciler:
         message = "the last accepted version stands" if stands else "waits for SchemaAccepted"
         return Finding("False", "NotAccepted", message)
 
-    def _standing(self, one: _Pass, written: list[Written] | None) -> Outcome:
+    def _standing(self, one: Pass, written: list[Written] | None) -> Outcome:
         """Say again of the table what was said before: a fault that most likely passes is no news."""
         told = told_before(one.document)
         return Outcome(
@@ -208,7 +196,7 @@ class Reconciler:
 
     # -- groups that are left alone
 
-    async def _paused(self, one: _Pass) -> Done:
+    async def _paused(self, one: Pass) -> Done:
         outcome = Outcome(
             generation=one.seen.generation,
             management="Paused",

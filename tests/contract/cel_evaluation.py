@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import celpy
 from celpy.adapter import json_to_cel
@@ -70,10 +70,23 @@ def _nodes(whole: dict[str, Any], at: str) -> Iterator[tuple[object, Any]]:
     yield from found
 
 
+def _last_index(items: list[Any], value: Any) -> celpy.celtypes.IntType:
+    found = [index for index, item in enumerate(items) if item == value]
+    return celpy.celtypes.IntType(found[-1] if found else -1)
+
+
+def _first_index(items: list[Any], value: Any) -> celpy.celtypes.IntType:
+    return celpy.celtypes.IntType(items.index(value) if value in items else -1)
+
+
+_LISTS: Final = {"indexOf": _first_index, "lastIndexOf": _last_index}
+"""What Kubernetes adds to CEL, as far as rules use it: k8s.io/apiserver/pkg/cel/library/lists.go."""
+
+
 @functools.cache
 def _program(cel: str) -> celpy.Runner:
     environment = celpy.Environment()
-    return environment.program(environment.compile(cel))
+    return environment.program(environment.compile(cel), functions=_LISTS)
 
 
 def _holds(cel: str, activation: dict[str, Any]) -> bool:

@@ -25,8 +25,13 @@ def an_entry(
     namespace: str = "shop",
     changes: dict[str, Any] | None = None,
     created: str = "2026-01-01",
+    generation: int = 1,
 ) -> Entry:
-    metadata = {"/metadata.name": name, "/metadata.namespace": namespace}
+    metadata = {
+        "/metadata.name": name,
+        "/metadata.namespace": namespace,
+        "/metadata.generation": generation,
+    }
     group = a_feature_group({**metadata, **(changes or {})})
     return entry_of(group, created=created, uid=f"uid-{namespace}-{name}", table_prefix="pannier")
 

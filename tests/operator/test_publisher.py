@@ -231,3 +231,35 @@ async def _do(  # noqa: PLR0917 - the whole state of a history
         with contextlib.suppress(Exception):
             await publisher.check(await publisher.existing())
     return publisher
+
+
+async def test_an_older_version_of_a_group_never_takes_the_place_of_a_newer_one() -> None:
+    """Two passes over a group may cross; another life of its name begins anew."""
+    maps = ModelMaps()
+
+    def version(seconds: int, **which: Any) -> Entry:
+        return an_entry(changes={"cache": {"local": {"hardTTLSeconds": seconds}}}, **which)
+
+    older, newer = version(5, generation=4), version(9, generation=5)
+    async with a_publisher(maps, {KEY}) as publisher:
+        await publisher.publish(newer)
+        assert not publisher.is_current(older)
+        await publisher.publish(older)
+        assert maps.served("shop") == {"user_facts": ("user-facts", 9)}
+        assert publisher.is_current(newer)
+        await publisher.publish(version(7, created="2026-06-01"))
+        assert maps.served("shop") == {"user_facts": ("user-facts", 7)}
+
+
+async def test_what_is_being_written_is_not_current_yet() -> None:
+    """Whoever asks while a write is under way waits for it, and says nothing before."""
+    maps = ModelMaps()
+    async with a_publisher(maps, {KEY}) as publisher:
+        await publisher.publish(hot(5))
+        under_way = asyncio.create_task(publisher.publish(hot(9)))
+        await asyncio.sleep(0)
+        assert not publisher.is_current(hot(9))
+        await publisher.publish(hot(9))
+        assert publisher.is_current(hot(9))
+        await under_way
+    assert maps.writes == 2

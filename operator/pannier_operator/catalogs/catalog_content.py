@@ -37,6 +37,10 @@ class Entry:
         """Every namespace whose catalog holds it, its own first."""
         return [self.key.namespace, *sorted(self.grants)]
 
+    def is_newer_than(self, other: Entry) -> bool:
+        """Whether it is of a later edit of the same object."""
+        return self.created == other.created and self.group.generation > other.group.generation
+
     @property
     def digest(self) -> str:
         """What of it sidecars can tell: an edit that leaves it as it is changes no catalog."""
@@ -80,14 +84,20 @@ def visible_to(namespace: str, entries: Iterable[Entry]) -> Visible:
         if winner is not entry:
             losers[entry.key] = winner.key
     groups = sorted(
-        (_as_seen_by(namespace, entry) for entry in winners.values()), key=lambda group: group.group_name
+        (as_seen_by(namespace, entry) for entry in winners.values()), key=lambda group: group.group_name
     )
     return Visible(tuple(groups), losers)
 
 
-def _as_seen_by(namespace: str, entry: Entry) -> CatalogGroup:
+def as_seen_by(namespace: str, entry: Entry) -> CatalogGroup:
+    """Return the group with the access that a namespace has."""
     access: Access = "ReadWrite" if namespace == entry.key.namespace else entry.grants[namespace]
     return msgspec.structs.replace(entry.group, access=access)
+
+
+def tells_the_same(one: CatalogGroup, other: CatalogGroup) -> bool:
+    """Whether sidecars cannot tell two versions apart."""
+    return one == msgspec.structs.replace(other, generation=one.generation)
 
 
 def content_digest(groups: Iterable[CatalogGroup]) -> str:

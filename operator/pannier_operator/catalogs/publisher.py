@@ -16,7 +16,14 @@ from typing import Final, Self
 import structlog
 
 from pannier.catalog_building import next_revision
-from pannier_operator.catalogs.catalog_content import Entry, catalog_files, content_digest, visible_to
+from pannier_operator.catalogs.catalog_content import (
+    Entry,
+    as_seen_by,
+    catalog_files,
+    content_digest,
+    tells_the_same,
+    visible_to,
+)
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.catalogs.published import NOTHING, Published, by_key, published_from
 from pannier_operator.clock import Clock
@@ -53,6 +60,7 @@ class Publisher:
         """Bring every namespace of a group up to date; says for each what came of it."""
         before = self._entries.get(entry.key)
         self._enter(entry)
+        entry = self._entries[entry.key]
         left = set(before.namespaces if before else self._standing(entry.key)) - set(entry.namespaces)
         await self._bring_up_to_date([*entry.namespaces, *left])
         return [self._written(namespace, entry.key) for namespace in entry.namespaces]
@@ -89,21 +97,27 @@ class Publisher:
         """Whether everything of the entry is published already."""
         held = self._entries.get(entry.key)
         current = held is not None and held.digest == entry.digest
-        return current and all(self._is_in(namespace, entry.key) for namespace in entry.namespaces)
+        return current and all(self._stands_in(namespace, entry) for namespace in entry.namespaces)
 
     def written(self, entry: Entry) -> list[Written]:
         """Say again what came of publishing an entry that `is_current`."""
         return [self._written(namespace, entry.key) for namespace in entry.namespaces]
 
-    def _is_in(self, namespace: str, key: Key) -> bool:
+    def _stands_in(self, namespace: str, entry: Entry) -> bool:
+        """Whether what a namespace's sidecars are told is as the entry has it; a write may be under way."""
         published = self._published.get(namespace, NOTHING)
-        return key in published.groups or key in self._losers.get(namespace, {})
+        stands = published.groups.get(entry.key)
+        if stands is None:
+            return namespace in self._published and entry.key in self._losers.get(namespace, {})
+        return tells_the_same(stands, as_seen_by(namespace, entry))
 
     def _standing(self, key: Key) -> Iterator[str]:
         return (namespace for namespace, published in self._published.items() if key in published.groups)
 
     def _enter(self, entry: Entry) -> None:
         before = self._entries.get(entry.key)
+        if before is not None and before.is_newer_than(entry):
+            return
         for namespace in before.namespaces if before else ():
             self._members[namespace].discard(entry.key)
         self._entries[entry.key] = entry
