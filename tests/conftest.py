@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import hypothesis
 import pytest
@@ -19,6 +20,11 @@ _namespaces = itertools.count()
 hypothesis.settings.register_profile("same-every-time", derandomize=True)
 hypothesis.settings.register_profile("new-every-time", derandomize=False, print_blob=True)
 hypothesis.settings.load_profile("same-every-time")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let pages that show what programs print be written anew."""
+    parser.addoption("--write-pages", action="store_true", help="write pages instead of comparing them")
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +91,21 @@ def moto_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def api_server() -> Iterator[ApiServer]:
     """Start a Kubernetes API server with the CRD, for the session: tests keep to namespaces of theirs."""
+    with _control_plane() as server:
+        yield server
+
+
+@pytest.fixture
+def own_api_server() -> Iterator[ApiServer]:
+    """Start one for a test alone, which may stop it, or needs names that others use."""
+    with _control_plane() as server:
+        yield server
+
+
+def _control_plane() -> AbstractContextManager[ApiServer]:
     if LEFT_OUT:
         pytest.skip(f"{WITHOUT} leaves the Kubernetes control plane out")
-    with a_control_plane() as server:
-        yield server
+    return a_control_plane()
 
 
 @pytest.fixture(scope="module")

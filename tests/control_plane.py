@@ -36,6 +36,8 @@ _AUDIT = {
     "rules": [{"level": "Metadata"}],
 }
 
+_READING = frozenset({"get", "list", "watch"})
+
 
 def asset(name: str) -> str:
     """Path of a program of the control plane."""
@@ -83,6 +85,18 @@ class Etcd(Server):
         try:
             connection.request("GET", "/health")
             return connection.getresponse().status == http.client.OK
+        finally:
+            connection.close()
+
+    def compact(self, revision: int) -> None:
+        """Forget all history before a revision."""
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=30)
+        try:
+            body = json.dumps({"revision": str(revision), "physical": True})
+            connection.request("POST", "/v3/kv/compaction", body)
+            answer = connection.getresponse()
+            if answer.status != http.client.OK:
+                raise ServerFailed(f"etcd does not compact: {answer.read().decode()}")
         finally:
             connection.close()
 
@@ -136,6 +150,10 @@ class ApiServer(Server):
         path = self.directory / name
         path.write_text(text)
         return path
+
+    def compact(self, revision: int) -> None:
+        """Have etcd forget what was before a resourceVersion; watches of it end once the cache is new."""
+        self._etcd.compact(revision)
 
     @property
     def address(self) -> str:
@@ -191,12 +209,14 @@ class ApiServer(Server):
             raise ServerFailed(f"{path}: {status} {answer}")
         return answer
 
-    def kubectl(self, *arguments: str, user: User | None = None, text: str = "") -> str:
+    def kubectl(
+        self, *arguments: str, user: User | None = None, text: str = "", folder: Path | None = None
+    ) -> str:
         """Run kubectl, the administrator's by default, with text as its input; gives what it prints."""
         options = {"kubeconfig": (user or self.admin).kubeconfig, "cache-dir": self._file("kubectl")}
         command = [asset("kubectl"), *(f"--{name}={value}" for name, value in options.items()), *arguments]
         done = subprocess.run(
-            command, input=text, cwd=self.directory, capture_output=True, text=True, check=False
+            command, input=text, cwd=folder or self.directory, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise ServerFailed(f"kubectl {' '.join(arguments)}: {done.stderr}")
@@ -204,14 +224,24 @@ class ApiServer(Server):
 
     def refusals(self, user: User) -> list[str]:
         """What a user asked for without having the right to."""
-        logs = sorted(self.directory.glob("audit*.log"))  # the server begins a new one every 100 MB
-        told = (json.loads(line) for log in logs for line in log.read_text().splitlines())
+        return [
+            f"{event['verb']} {event['requestURI']}: {event['responseStatus'].get('message', '')}"
+            for event in self._audited(user)
+            if event.get("responseStatus", {}).get("code") == http.client.FORBIDDEN
+        ]
+
+    def writes(self, user: User) -> list[str]:
+        """What a user changed or tried to, but for Leases, whose renewal is how a leader stays one."""
         return [
             f"{event['verb']} {event['requestURI']}"
-            for event in told
-            if event["user"]["username"] == user.name
-            and event.get("responseStatus", {}).get("code") == http.client.FORBIDDEN
+            for event in self._audited(user)
+            if event["verb"] not in _READING and event.get("objectRef", {}).get("resource") != "leases"
         ]
+
+    def _audited(self, user: User) -> Iterator[dict[str, Any]]:
+        logs = sorted(self.directory.glob("audit*.log"))  # the server begins a new one every 100 MB
+        told = (json.loads(line) for log in logs for line in log.read_text().splitlines())
+        return (event for event in told if event["user"]["username"] == user.name)
 
 
 def kubeconfig(server: str, authority: str, pair: tuple[str, str]) -> dict[str, Any]:

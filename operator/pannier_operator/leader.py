@@ -130,9 +130,6 @@ class Leader:
         self._queue: WorkQueue[Key | SharedKey] = WorkQueue(
             self._work, workers=settings.workers, clock=clock, dice=self._dice
         )
-        self._edits: WorkQueue[Key] = WorkQueue(
-            self._reconciler.publish_ahead, workers=settings.workers, clock=clock, dice=self._dice
-        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -143,11 +140,10 @@ class Leader:
         """List, watch, reconcile, go over all again, until something ends or the task is cancelled."""
         await self._first_list()
         watch = Watch(self._credentials, self._settings.namespaces, self._seen)
-        async with self._queue, self._edits, watch:
+        async with self._queue, watch:
             work = {
                 "watch": watch.join(),
                 "queue": self._queue.join(),
-                "edits": self._edits.join(),
                 "resync": self._resync.run(),
                 "event flow": self._flow.run(),
             }
@@ -163,11 +159,10 @@ class Leader:
 
     async def _first_list(self) -> None:
         """Know every group before anything is published: a catalog without a group takes it from sidecars."""
-        documents = [document async for document in self._groups.all()]
-        self._shared.recall(documents)
         for key in self._shared.keys:
             self._queue.add(key)
-        for document in documents:
+        async for document in self._groups.all():  # one by one: all of them at once are most of our memory
+            self._shared.recall(document)
             seen = self._index.put(document)
             if seen is None:
                 continue
@@ -178,7 +173,7 @@ class Leader:
                 self._queue.add(seen.key)
         await self._publisher.check(await self._publisher.existing())
         self.is_complete = True
-        _log.info("listed", groups=len(documents), shared_tables=len(self._shared.keys))
+        _log.info("listed", groups=len(self._index), shared_tables=len(self._shared.keys))
 
     # -- one part at a time
 
@@ -200,8 +195,8 @@ class Leader:
             if self._index.remove(key, metadata["uid"]):
                 self._metrics.forget(key)
                 self._queue.add(key)
-        elif self._index.put(document) is not None:
-            self._edits.add(key)
+        elif (seen := self._index.put(document)) is not None:
+            self._reconciler.publish_ahead(seen)
             self._queue.add(key)
 
     def _wake(self, key: Key) -> None:

@@ -88,21 +88,19 @@ class Reconciler:
             return await self._paused(one)
         return await self._converge(one)
 
-    async def publish_ahead(self, key: Key, urgency: Urgency) -> Done:
-        """Publish an edit of what was accepted before, and nothing else: `reconcile` comes to the rest.
+    def publish_ahead(self, seen: SeenGroup) -> None:
+        """Have an edit of what was accepted before published, and no more: `reconcile` comes to the rest.
 
         Status is written for every edit as well. Where the API server is slow, edits would wait for that.
         """
-        seen = self._parts.index.get(key)
-        if seen is None or seen.deleting:
-            return Done()
         document = seen.document()
+        if seen.deleting or not document.get("status"):
+            return
         with contextlib.suppress(SpecInvalid):
             group = parse_feature_group(document)
-            one = a_pass(seen, document, group, urgency, self._parts.table_prefix)
-            if one.is_served_as_it_is:
-                await self._publish(one.entry)
-        return Done()
+            one = a_pass(seen, document, group, "edit", self._parts.table_prefix)
+            if one.is_served_as_it_is and not self._parts.publisher.is_current(one.entry):
+                self._parts.publisher.announce(one.entry)
 
     # -- groups that stay
 
@@ -125,7 +123,8 @@ class Reconciler:
         is_news = kept.is_news or not one.status.get("conditions")
         outcome = self._outcome(one, kept, written) if is_news else self._standing(one, written)
         await self._parts.reporter.report(one.seen, one.document, outcome)
-        return Done(kept.again_seconds, failed=kept.failed)
+        unpublished = any(one.has_failed for one in written or ())
+        return Done(kept.again_seconds, failed=kept.failed or unpublished)
 
     async def _settle_finalizer(self, one: Pass) -> bool:
         """Have the finalizer exactly where rows need it; says whether that was changed."""

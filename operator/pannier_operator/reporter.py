@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pannier_operator.catalogs.group_index import GroupIndex, SeenGroup
 from pannier_operator.clock import Clock
@@ -15,6 +16,10 @@ from pannier_operator.reporting.status_document import differs, status_of
 from pannier_operator.reporting.transitions import transitions
 
 Told = Callable[[SeenGroup, list[Mapping[str, Any]]], None]
+
+_AT_ONCE: Final = 4
+"""Status writes under way. Each costs the API server more than a catalog does: where it is busy, having few
+of them at a time leaves it to catalogs, which are what sidecars wait for."""
 
 
 class Reporter:
@@ -28,6 +33,7 @@ class Reporter:
         self._index = index
         self._clock = clock
         self._told = told
+        self._writing = asyncio.Semaphore(_AT_ONCE)
 
     async def report(self, seen: SeenGroup, document: Mapping[str, Any], outcome: Outcome) -> None:
         """Write the status if anything in it is new; raises `KubeFault`."""
@@ -37,7 +43,8 @@ class Reporter:
         if not differs(status, previous):
             return
         try:
-            written = await self._groups.apply_status(seen.key.namespace, seen.key.name, seen.uid, status)
+            async with self._writing:
+                written = await self._groups.apply_status(seen.key.namespace, seen.key.name, seen.uid, status)
         except KubeFault as fault:
             if fault.is_missing or fault.is_conflict:
                 return  # gone, or another life of the name: there is nobody to tell

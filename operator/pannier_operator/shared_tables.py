@@ -98,14 +98,13 @@ class SharedTables:
         """Keys for the work queue."""
         return [SharedKey(name) for name in self._wanted]
 
-    def recall(self, documents: Iterable[Mapping[str, Any]]) -> None:
-        """Learn from the groups in them which tables were there before: losing one loses rows."""
-        for document in documents:
-            table = (document.get("status") or {}).get("table") or {}
-            name = (document.get("spec") or {}).get("storage", {}).get("tableName")
-            if name in self._wanted and table.get("ownership") == "Claimed" and table.get("status") in USABLE:
-                known = table.get("id") or table.get("arn")
-                self._remembered[name] = Remembered(table_id=known, was_usable=True)
+    def recall(self, document: Mapping[str, Any]) -> None:
+        """Learn from a group in it that a table was there before: losing one loses rows."""
+        table = (document.get("status") or {}).get("table") or {}
+        name = (document.get("spec") or {}).get("storage", {}).get("tableName")
+        if name in self._wanted and table.get("ownership") == "Claimed" and table.get("status") in USABLE:
+            known = table.get("id") or table.get("arn")
+            self._remembered[name] = Remembered(table_id=known, was_usable=True)
 
     def find(self, name: str) -> WantedTable | None:
         """Return a table that the platform offers; None where it offers none of that name."""

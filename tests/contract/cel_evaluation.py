@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import celpy
@@ -79,7 +79,7 @@ def _first_index(items: list[Any], value: Any) -> celpy.celtypes.IntType:
     return celpy.celtypes.IntType(items.index(value) if value in items else -1)
 
 
-_LISTS: Final = {"indexOf": _first_index, "lastIndexOf": _last_index}
+_LISTS: Final[dict[str, Callable[..., Any]]] = {"indexOf": _first_index, "lastIndexOf": _last_index}
 """What Kubernetes adds to CEL, as far as rules use it: k8s.io/apiserver/pkg/cel/library/lists.go."""
 
 

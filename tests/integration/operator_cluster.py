@@ -78,10 +78,10 @@ class OperatorProcess(Server):
 class Cluster:
     """FeatureGroups of one namespace, made for one test."""
 
-    def __init__(self, api: ApiServer, proxy: FaultProxy) -> None:
+    def __init__(self, api: ApiServer, proxy: FaultProxy, namespace: str) -> None:
         self.api = api
         self.proxy = proxy
-        self.namespace = f"team-{next(_numbers)}"
+        self.namespace = namespace
         self.namespaces = [self.namespace]
         self.user = api.user(f"operator-{self.namespace}")
 
@@ -187,10 +187,12 @@ class Cluster:
 
 
 @contextlib.asynccontextmanager
-async def a_cluster(api: ApiServer, dynamodb_url: str) -> AsyncIterator[Cluster]:
+async def a_cluster(
+    api: ApiServer, dynamodb_url: str, namespace: str | None = None
+) -> AsyncIterator[Cluster]:
     """A namespace of its own on the API server, and a proxy before DynamoDB."""
     async with FaultProxy(dynamodb_url) as proxy:
-        cluster = Cluster(api, proxy)
+        cluster = Cluster(api, proxy, namespace or f"team-{next(_numbers)}")
         await cluster.make_namespace(cluster.namespace)
         yield cluster
         assert api.refusals(cluster.user) == []

@@ -147,8 +147,8 @@ async def test_lists_come_page_by_page(wire: Wire, tmp_path: Path) -> None:
         found = [item["n"] async for item in api.items(PATH, params, accept=METADATA_ONLY)]
         assert found == [1, 2, 3]
         assert [asked.query for asked in wire.asked] == [
-            {**params, "limit": "500"},
-            {**params, "limit": "500", "continue": token},
+            {**params, "limit": "200"},
+            {**params, "limit": "200", "continue": token},
         ]
         assert {asked.headers["Accept"] for asked in wire.asked} == {METADATA_ONLY}
         assert [item async for item in api.items(PATH)] == []

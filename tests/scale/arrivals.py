@@ -45,7 +45,11 @@ class Arrivals:
         return sum(len(awaited) for awaited in self._due.values())
 
     async def follow(self, kube: KubeClient) -> None:
-        """Watch the catalogs of all namespaces, from those that are there."""
+        """Watch the catalogs of all namespaces, anew where the server ends the watch, as it may."""
+        while True:
+            await self._watch(kube)
+
+    async def _watch(self, kube: KubeClient) -> None:
         async for found in kube.watch(CATALOGS, ONLY_CATALOGS):
             now = time.monotonic()
             parsed = parse({name: text.encode() for name, text in found["data"].items()})

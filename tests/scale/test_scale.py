@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.control_plane import LEFT_OUT, WITHOUT, ApiServer, a_control_plane
+from tests.control_plane import ApiServer
 from tests.scale.figures import RSS_MIB
 from tests.scale.population import Size
 from tests.scale.run import run
@@ -16,19 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.dynamodb, pytest.mark.usefixtures("a
 SIZE = Size(groups=120, namespaces=12, dedicated=4, edits_per_second=20, seconds=8)
 
 
-@pytest.fixture
-def empty_cluster() -> Iterator[ApiServer]:
-    """Start an API server of its own: the operator sees all namespaces of it."""
-    if LEFT_OUT:
-        pytest.skip(f"{WITHOUT} leaves the Kubernetes control plane out")
-    with a_control_plane() as server:
-        yield server
-
-
-async def test_20_many_groups_and_a_stream_of_edits(empty_cluster: ApiServer, tmp_path: Path) -> None:
+async def test_20_many_groups_and_a_stream_of_edits(own_api_server: ApiServer, tmp_path: Path) -> None:
     """Each edit is in a catalog, a restart writes nothing, nothing is refused; speed is for the long run."""
     with Dynoxide() as dynoxide:
-        figures = await run(SIZE, empty_cluster, dynoxide.url, tmp_path, print)
+        figures = await run(SIZE, own_api_server, dynoxide.url, tmp_path, print)
     assert len(figures.delays) == SIZE.edits
     assert (figures.missing, figures.behind, figures.restart_writes) == (0, 0, 0)
     assert figures.refusals == []

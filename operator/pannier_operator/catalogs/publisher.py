@@ -58,12 +58,16 @@ class Publisher:
 
     async def publish(self, entry: Entry) -> list[Written]:
         """Bring every namespace of a group up to date; says for each what came of it."""
+        await asyncio.wait(self.announce(entry))
+        return [self._written(namespace, entry.key) for namespace in entry.namespaces]
+
+    def announce(self, entry: Entry) -> list[asyncio.Task[None]]:
+        """Have every namespace of a group brought up to date soon; returns what may be waited for."""
         before = self._entries.get(entry.key)
         self._enter(entry)
         entry = self._entries[entry.key]
         left = set(before.namespaces if before else self._standing(entry.key)) - set(entry.namespaces)
-        await self._bring_up_to_date([*entry.namespaces, *left])
-        return [self._written(namespace, entry.key) for namespace in entry.namespaces]
+        return [self._round(namespace) for namespace in {*entry.namespaces, *left}]
 
     async def withdraw(self, key: Key) -> None:
         """Take a group out of every catalog: its resource is gone, or about to be."""

@@ -21,7 +21,7 @@ from pannier_operator.errors import CannotStart, KubeFault
 from pannier_operator.kube.credentials import Credentials
 
 FIELD_MANAGER: Final = "pannier-operator"
-PAGE_OBJECTS: Final = 500
+PAGE_OBJECTS: Final = 200
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _CONNECTIONS: Final = 50

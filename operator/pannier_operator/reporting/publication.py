@@ -20,6 +20,11 @@ class Written:
     fault: str | None = None
     namespace_is_missing: bool = False
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether trying again may help; a namespace that is not there is nobody's outage."""
+        return self.fault is not None and not self.namespace_is_missing
+
 
 def publication(written: Sequence[Written]) -> Finding:
     """Say whether every namespace has the group; the first is its own.
@@ -31,7 +36,7 @@ def publication(written: Sequence[Written]) -> Finding:
             message = f"in namespace {one.namespace} the groupName is {one.winner}'s"
             return Finding("False", "GroupNameTaken", message)
     missing = [one.namespace for one in written if one.namespace_is_missing]
-    failed = [one for one in written if one.fault is not None and not one.namespace_is_missing]
+    failed = [one for one in written if one.has_failed]
     if failed:
         message = "; ".join(f"{one.namespace}: {one.fault}" for one in failed)
         return Finding("False", "PublishFailed", message)
