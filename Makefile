@@ -1,7 +1,7 @@
 # Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
 .DEFAULT_GOAL := help
 .PHONY: help run test test-fast fuzz consistency lint format lock crd reference test-tools bench-tools bench soak \
-	operator-scale mutation clean
+	operator-scale kubectl-page mutation clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -76,6 +76,9 @@ crd: ## Write crds/, and the chart's copy, anew from the contract
 
 reference: crd ## Write the generated parts of docs/reference anew
 	@$(BIN)/python tools/reference_pages.py
+
+kubectl-page: test-tools ## Write the outputs in docs/operations/kubectl.md anew
+	@$(BIN)/python -m pytest tests/integration/test_kubectl_page.py --write-pages -q
 
 test-tools: ## Install what the tests need
 	@$(PYTHON) tools/bootstrap.py test

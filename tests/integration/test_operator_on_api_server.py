@@ -56,10 +56,12 @@ async def test_01_an_applied_group_becomes_ready(cluster: Cluster) -> None:
 
 
 async def test_02_a_second_pass_and_a_restart_write_nothing(cluster: Cluster) -> None:
-    """The idempotence law, counted at the proxy and by resourceVersions."""
+    """The idempotence law: no call changes AWS or Kubernetes, counted at the proxy and in the audit log."""
     async with an_operator(cluster):
         await cluster.ready(await cluster.apply())
         before, versions = mutations(cluster), await cluster.versions()
+        writes = cluster.api.writes(cluster.user)
+        assert writes
         looks = cluster.proxy.calls["DescribeTable"]
 
         async def looked_again() -> bool:
@@ -71,6 +73,7 @@ async def test_02_a_second_pass_and_a_restart_write_nothing(cluster: Cluster) ->
         await cluster.until(looked_again)
     assert mutations(cluster) == before
     assert await cluster.versions() == versions
+    assert cluster.api.writes(cluster.user) == writes
 
 
 async def test_04_an_appended_feature_is_claimed_and_published(cluster: Cluster) -> None:
@@ -261,6 +264,18 @@ async def test_a_catalog_that_somebody_edits_is_put_right(cluster: Cluster) -> N
             return set(files) == set(before["data"])
 
         await cluster.until(is_right)
+        assert "user_facts" in await cluster.catalog()
+
+
+async def test_a_catalog_that_could_not_be_written_is_tried_again(cluster: Cluster) -> None:
+    """Somebody else's ConfigMap has its name: told; once that is gone it needs no edit and no resync."""
+    folder = f"/api/v1/namespaces/{cluster.namespace}/configmaps"
+    await cluster.call("POST", folder, {"metadata": {"name": "pannier-catalog"}})
+    async with an_operator(cluster, resync_seconds="3000"):
+        name = await cluster.apply()
+        await cluster.told(name, "PublishFailed", "ConfigPublished")
+        await cluster.call("DELETE", f"{folder}/pannier-catalog")
+        await cluster.ready(name)
         assert "user_facts" in await cluster.catalog()
 
 
