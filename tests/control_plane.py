@@ -213,14 +213,37 @@ class ApiServer(Server):
         self, *arguments: str, user: User | None = None, text: str = "", folder: Path | None = None
     ) -> str:
         """Run kubectl, the administrator's by default, with text as its input; gives what it prints."""
-        options = {"kubeconfig": (user or self.admin).kubeconfig, "cache-dir": self._file("kubectl")}
-        command = [asset("kubectl"), *(f"--{name}={value}" for name, value in options.items()), *arguments]
         done = subprocess.run(
-            command, input=text, cwd=folder or self.directory, capture_output=True, text=True, check=False
+            [asset("kubectl"), *arguments],
+            input=text,
+            cwd=folder or self.directory,
+            env=self._environment(user or self.admin),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise ServerFailed(f"kubectl {' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+    def shell(self, script: str, folder: Path) -> str:
+        """Run commands that call kubectl as somebody types them, as administrator; gives what they print."""
+        done = subprocess.run(
+            ["sh", "-ec", script],
+            cwd=folder,
+            env=self._environment(self.admin),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise ServerFailed(f"{script}: {done.stderr}")
+        return done.stdout
+
+    def _environment(self, user: User) -> dict[str, str]:
+        """Variables of a kubectl that neither reads nor writes the ~/.kube of whoever runs the tests."""
+        programs = os.pathsep.join([str(Path(asset("kubectl")).parent), os.environ.get("PATH", os.defpath)])
+        return {"PATH": programs, "HOME": str(self.directory), "KUBECONFIG": str(user.kubeconfig)}
 
     def refusals(self, user: User) -> list[str]:
         """What a user asked for without having the right to."""

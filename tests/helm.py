@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,22 +27,24 @@ class HelmRefused(Exception):
     """Helm said no; the message is what it said."""
 
 
-def helm(
-    *arguments: str, values: Mapping[str, Any] | None = None, env: Mapping[str, str] | None = None
-) -> str:
+def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> str:
     """Run Helm; gives what it prints, raises `HelmRefused`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     program = shutil.which("helm", path=path)
     if program is None:
         raise ServerFailed("helm is neither in .venv nor on PATH; `make test-tools` installs it")
     given = [] if values is None else ["--values", "-"]
-    done = subprocess.run(
-        [program, *arguments, *given],
-        input=json.dumps(values) if values is not None else None,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory(
+        prefix="pannier-helm-"
+    ) as home:  # it would cache what it finds in ~/.kube
+        done = subprocess.run(
+            [program, *arguments, *given],
+            input=json.dumps(values) if values is not None else None,
+            env={**os.environ, "HOME": home},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise HelmRefused(done.stderr + done.stdout)
     return done.stdout

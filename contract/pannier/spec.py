@@ -62,10 +62,11 @@ class FeatureSpec(SpecModel):
     name: FeatureName
     """Name in the serving API."""
     type: FeatureType
-    """Type of the value; containers are one level deep, deeper data is Json. Vector is an array of
-    float32."""
+    """Type of the value: String, Int64, Float64, Bool, Bytes, Timestamp, Json, List, Set, Map or Vector (an
+    array of float32). Containers are one level deep; deeper data is Json."""
     element_type: ScalarType | None = None
-    """Type of the elements of a List or Set, or of the values of a Map (whose keys are strings)."""
+    """Type of the elements of a List or Set, or of the values of a Map (whose keys are strings): String,
+    Int64, Float64, Bool, Bytes, Timestamp or Json."""
     dimensions: Annotated[int, Field(ge=1, le=98_304)] | None = None
     """Length of a Vector."""
     state: FeatureState = "Active"

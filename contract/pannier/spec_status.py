@@ -96,7 +96,7 @@ class ConfigStatus(SpecModel):
 
 
 class TierStatus(SpecModel):
-    """One tier of the resolved policy."""
+    """One tier of the resolved policy; a Disabled one has no figures."""
 
     state: TierState | None = None
     """Enabled, Shadow or Disabled."""

@@ -132,7 +132,17 @@ def test_kubectl_get_is_worth_reading() -> None:
     version = _version()
     assert version["subresources"] == {"status": {}}
     columns = [column["name"] for column in version["additionalPrinterColumns"] if "priority" not in column]
-    assert columns == ["Ready", "Reason", "Group", "Storage", "Profile", "Features", "L1", "L2", "Age"]
+    assert columns == [
+        "Ready",
+        "Reason",
+        "Group",
+        "Storage",
+        "Profile",
+        "Features",
+        "L1-TTL",
+        "L2-TTL",
+        "Age",
+    ]
     selectable = [field["jsonPath"] for field in version["selectableFields"]]
     assert selectable == [".spec.groupName", ".spec.storage.tableName"]
 

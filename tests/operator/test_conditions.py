@@ -168,6 +168,14 @@ def test_a_status_fits_the_crd() -> None:
     assert status["table"]["ttl"] == {"status": "ENABLED", "nextChangeAllowedTime": "2026-03-01T13:00:00Z"}
 
 
+def test_a_tier_that_is_off_has_no_figures() -> None:
+    """A TTL beside Disabled, and in the columns of kubectl, would read as if something went by it."""
+    group = catalog_group(a_feature_group({"cache": {"profile": "Warm"}}), "ReadWrite", "pannier")
+    told = policy_facts(group.policy)
+    assert told["local"] == {"state": "Disabled"}
+    assert told["remote"]["hardTTLSeconds"] == group.policy.remote.hard_ttl_seconds
+
+
 def test_a_pass_without_news_writes_nothing() -> None:
     """The same outcome later is the same status, whatever the order of its conditions."""
     status = status_of(an_outcome(facts=facts()), {}, NOW)

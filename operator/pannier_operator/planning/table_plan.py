@@ -186,7 +186,7 @@ def _readiness(table: ObservedTable, changes: list[Change], seen: Observation) -
     if table.status == "UPDATING":
         return Finding("True", "Updating", f"table {table.name} is usable; DynamoDB is changing it")
     lacking = ", ".join(sorted(seen.unsupported))
-    note = f"; the endpoint knows no {lacking}, as emulators do" if lacking else ""
+    note = f"; this endpoint, an emulator, has no {lacking}" if lacking else ""
     return Finding("True", "Ready", f"table {table.name} is active{note}")
 
 

@@ -53,7 +53,7 @@ def readiness(outcome: Outcome) -> Finding:
     parts = (outcome.schema, outcome.table, outcome.ttl, outcome.published)
     wrong = [finding for finding in parts if finding.status == "False" and finding.reason != "NotAccepted"]
     open_ones = [finding for finding in parts if not finding.holds]
-    return next(iter(wrong or open_ones), Finding("True", "Ready", ""))
+    return next(iter(wrong or open_ones), Finding("True", "Ready", "published, and nothing is missing"))
 
 
 def in_sync(outcome: Outcome) -> Finding:
@@ -70,7 +70,7 @@ def in_sync(outcome: Outcome) -> Finding:
         return Finding("False", "Drifted" if drifted else "Applying", found)
     if not outcome.table.holds:
         return Finding("Unknown", outcome.table.reason, outcome.table.message)
-    return Finding("True", "AsDeclared", "")
+    return Finding("True", "AsDeclared", "nothing differs from the spec")
 
 
 def _under_way(outcome: Outcome, ready: Finding) -> tuple[str, str]:

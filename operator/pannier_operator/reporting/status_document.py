@@ -101,6 +101,8 @@ def policy_facts(policy: CachePolicy) -> Facts:
 
 
 def _tier(tier: TierPolicy) -> Facts:
+    if tier.state == "Disabled":
+        return {"state": tier.state}  # figures that nothing goes by would read as if they were in force
     facts: Facts = msgspec.to_builtins(tier)
     return _present(**facts)
 
