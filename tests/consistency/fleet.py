@@ -63,16 +63,19 @@ class SidecarServer(Server):
 
     name = "sidecar"
 
-    def __init__(self, flags: dict[str, str], broken: str | None) -> None:
+    def __init__(
+        self, flags: dict[str, str], broken: str | None = None, *, makes_tables: bool = True
+    ) -> None:
         super().__init__()
         self._flags = flags
+        self._more = ["--create-tables"] if makes_tables else []
         self._program = ["tests.consistency.broken_sidecar", broken] if broken else ["pannier_cli"]
         self.admin_port = free_port()
 
     def command(self) -> list[str]:
         ports = {"http": f"{HOST}:{self.port}", "admin": f"{HOST}:{self.admin_port}"}
         flags = [part for name, value in {**self._flags, **ports}.items() for part in (f"--{name}", value)]
-        return [sys.executable, "-m", *self._program, "serve", *flags, "--create-tables"]
+        return [sys.executable, "-m", *self._program, "serve", *flags, *self._more]
 
     def environment(self) -> dict[str, str] | None:
         return {**os.environ, **AWS_TEST_ENVIRONMENT, "PYTHONPATH": _PYTHONPATH}
