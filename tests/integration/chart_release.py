@@ -111,8 +111,10 @@ class Release:
             "admission-key": str(self.folder / "tls.key"),
         }
 
-    def may(self, verb: str, resource: str, *, name: str = "", namespace: str = "") -> bool:
-        """Whether the operator's account has a right."""
+    def may(
+        self, verb: str, resource: str, *, name: str = "", namespace: str = "", account: str | None = None
+    ) -> bool:
+        """Whether an account, the operator's by default, has a right."""
         kind, _, group = resource.partition(".")
         kind, _, sub = kind.partition("/")
         attributes = {
@@ -123,7 +125,9 @@ class Release:
             "name": name,
             "namespace": namespace,
         }
-        review = {"spec": {"user": self.account, "resourceAttributes": attributes}}
+        groups = ["system:authenticated", "system:serviceaccounts"]
+        user = {"user": account or self.account, "groups": groups}
+        review = {"spec": {**user, "resourceAttributes": attributes}}
         asked = self.api.make("/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
         return bool(asked["status"]["allowed"])
 

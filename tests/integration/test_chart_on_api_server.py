@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from tests.chart.test_chart import VALUES
 from tests.control_plane import CRDS, ApiServer
-from tests.helm import CHART, RELEASE, helm, pick, render
+from tests.helm import CHART, RELEASE, helm, render
 from tests.integration.chart_release import RESTRICTED, Release, a_release, as_yaml
 from tests.integration.operator_cluster import OK, Cluster, OperatorProcess, a_cluster
 from tests.manifests import a_manifest
@@ -121,21 +119,7 @@ async def test_its_operator_does_all_it_has_to_with_its_rights(
             await cluster.delete(name)
             await cluster.gone(name)
             assert operator.leads
-            passed = await asyncio.to_thread(helm_test, release, operator.url)
-            assert passed == "/livez 200\n/readyz 200\n/metrics 200\n"
         assert release.granted() - release.used() == NOT_EVERY_DAY
-
-
-def helm_test(release: Release, url: str) -> str:
-    """What `helm test` runs in a pod, against the operator here."""
-    pod = pick(render({}, namespace=release.namespace), "Pod")
-    (container,) = pod["spec"]["containers"]
-    assert container["command"] == ["python", "-c"]
-    script, where = container["args"]
-    service = pick(release.objects, "Service", "-operator")
-    assert where == f"http://{service['metadata']['name']}.{release.namespace}.svc:8472"
-    done = subprocess.run([sys.executable, "-c", script, url], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 async def test_its_operator_has_no_right_besides(cluster: Cluster, home: str, tmp_path: Path) -> None:
