@@ -30,6 +30,7 @@ from pannier_operator.kube.credentials import find_credentials
 from pannier_operator.kube.leases import Leases
 from pannier_operator.leader import Leader, Replica
 from pannier_operator.leadership import Leadership, Terms
+from pannier_operator.liveness import Patience
 from pannier_operator.metrics import Metrics
 from pannier_operator.settings import Settings
 
@@ -41,10 +42,13 @@ _START_RETRY_SECONDS: Final = 2.0
 class Operator:
     """One replica, owned through ``async with``."""
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock | None = None, patience: Patience | None = None
+    ) -> None:
         self._settings = settings
         self._identity = settings.identity or f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
         self._metrics = Metrics()
         self._leader: Leader | None = None
         self._owned = contextlib.AsyncExitStack()
@@ -65,6 +69,7 @@ class Operator:
             identity=self._identity,
             metrics=self._metrics,
             clock=self._clock,
+            patience=self._patience,
         )
         # the Lease is how the right to write is had, so its own client does not ask for it
         self._api = await owned.enter_async_context(

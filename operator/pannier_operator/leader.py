@@ -27,7 +27,7 @@ from pannier_operator.kube.credentials import Credentials
 from pannier_operator.kube.events import Events
 from pannier_operator.kube.feature_groups import FeatureGroups
 from pannier_operator.leadership import Leadership
-from pannier_operator.liveness import EventFlow
+from pannier_operator.liveness import EventFlow, Patience
 from pannier_operator.metrics import Metrics
 from pannier_operator.planning.findings import parse_moment
 from pannier_operator.reconciler import Parts, Reconciler
@@ -55,6 +55,7 @@ class Replica:
     identity: str
     metrics: Metrics
     clock: Clock
+    patience: Patience = Patience()
 
 
 class Leader:
@@ -66,6 +67,7 @@ class Leader:
         self._identity = replica.identity
         self._metrics = replica.metrics
         self._clock = replica.clock
+        self._patience = replica.patience
         self._leadership = leadership
         self._dice = random.Random()
         self._owned = contextlib.AsyncExitStack()
@@ -125,7 +127,9 @@ class Leader:
                 table_prefix=settings.table_prefix,
             )
         )
-        self._flow = EventFlow(self._groups, self._index, clock, self._wake)
+        self._flow = EventFlow(
+            self._groups, self._index, clock, self._wake, check_seconds=self._patience.check_seconds
+        )
         self._resync = Resync(self, self._dice)
         self._queue: WorkQueue[Key | SharedKey] = WorkQueue(
             self._work, workers=settings.workers, clock=clock, dice=self._dice
@@ -139,7 +143,8 @@ class Leader:
     async def run(self) -> None:
         """List, watch, reconcile, go over all again, until something ends or the task is cancelled."""
         await self._first_list()
-        watch = Watch(self._credentials, self._settings.namespaces, self._seen)
+        silence = self._patience.silence_seconds
+        watch = Watch(self._credentials, self._settings.namespaces, self._seen, silence_seconds=silence)
         async with self._queue, watch:
             work = {
                 "watch": watch.join(),
@@ -188,9 +193,9 @@ class Leader:
 
     def _seen(self, event: str | None, document: Mapping[str, Any]) -> None:
         """Take in what the watch brings; in our own loop."""
-        self._flow.note_event()
         metadata = document["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
+        self._flow.note_event(key.namespace)
         if event == "DELETED":
             if self._index.remove(key, metadata["uid"]):
                 self._metrics.forget(key)

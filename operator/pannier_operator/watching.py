@@ -29,6 +29,8 @@ _TOKEN_LIFE: Final = timedelta(minutes=5)
 _STOP_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 0.1
 """How long kopf keeps an object's task for the next event of that object."""
+SILENCE_SECONDS: Final = 70.0
+"""How long a stream may bring nothing before it is opened anew; the API server sends a bookmark a minute."""
 
 Seen = Callable[[str | None, Mapping[str, Any]], None]
 
@@ -36,10 +38,18 @@ Seen = Callable[[str | None, Mapping[str, Any]], None]
 class Watch:
     """The watch of all FeatureGroups, owned through ``async with``; `ended` tells why it ended."""
 
-    def __init__(self, credentials: Credentials, namespaces: Sequence[str], seen: Seen) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        namespaces: Sequence[str],
+        seen: Seen,
+        *,
+        silence_seconds: float = SILENCE_SECONDS,
+    ) -> None:
         self._credentials = credentials
         self._namespaces = namespaces
         self._seen = seen
+        self._silence_seconds = silence_seconds
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
 
@@ -83,7 +93,7 @@ class Watch:
         try:
             await kopf.operator(
                 registry=self._registry(),
-                settings=_settings(),
+                settings=_settings(self._silence_seconds),
                 standalone=True,
                 clusterwide=not self._namespaces,
                 namespaces=list(self._namespaces),
@@ -131,7 +141,7 @@ def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
     )
 
 
-def _settings() -> kopf.OperatorSettings:
+def _settings(silence_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # the CRD is known, namespaces are named or all
     settings.posting.enabled = False
@@ -141,7 +151,7 @@ def _settings() -> kopf.OperatorSettings:
     # groups are worked on at once is for `work_queue`; a limit here would let 20 objects through per linger
     settings.queueing.worker_limit = None
     settings.queueing.idle_timeout = _LINGER_SECONDS
-    settings.watching.inactivity_timeout = 70
+    settings.watching.inactivity_timeout = silence_seconds
     settings.watching.client_timeout = 600
     settings.watching.connect_timeout = 10
     settings.watching.chunk_size = 200

@@ -36,6 +36,8 @@ class Wire:
     url: str = ""
     answers: list[tuple[int, Any]] = field(default_factory=list)
     """Given one after the other; the last for ever. Bytes are sent as they are."""
+    by_path: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    """Given for these paths, whatever else there is to answer."""
     asked: list[Asked] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
     """Answers wait for it."""
@@ -55,7 +57,10 @@ class Wire:
         await self.open.wait()
         if self.hangs_up and request.transport is not None:
             request.transport.abort()
-        status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if request.path in self.by_path:
+            status, body = self.by_path[request.path]
+        else:
+            status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return web.Response(
             status=status, body=body if isinstance(body, bytes) else json.dumps(body), headers=JSON
         )
