@@ -32,6 +32,11 @@ class TcpProxy:
         self._answering = asyncio.Event()
         self._answering.set()
         self._pairs: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
+        self._asked: dict[asyncio.Task[None], float] = {}
+        """When the client of a connection last sent something, by the loop's clock."""
+        self._forgotten: set[asyncio.Task[None]] = set()
+        self._remembering = asyncio.Event()
+        self._remembering.set()
         self.port = 0
         self.accepted = 0
         """Connections so far."""
@@ -59,9 +64,30 @@ class TcpProxy:
         if not answers_only:
             self._passing.clear()
 
+    def forget_idle(self, seconds: float) -> int:
+        """Swallow connections on which the client asked nothing for so long, as a router does; says how many.
+
+        Others, and new ones, go on. As with `blackhole`, nothing is closed and what is on its way arrives
+        after `heal`.
+        """
+        idle = self._idle(seconds)
+        self._forgotten |= idle
+        self._remembering.clear()
+        return len(idle)
+
+    def idle(self, seconds: float) -> int:
+        """Count connections on which the client asked nothing for so long."""
+        return len(self._idle(seconds))
+
+    def _idle(self, seconds: float) -> set[asyncio.Task[None]]:
+        now = asyncio.get_running_loop().time()
+        return {task for task, asked in self._asked.items() if now - asked >= seconds}
+
     def heal(self) -> None:
         """Pass bytes and take connections again."""
         self._mode = "pass"
+        self._forgotten.clear()
+        self._remembering.set()
         self._passing.set()
         self._answering.set()
 
@@ -92,22 +118,33 @@ class TcpProxy:
             from_server, to_server = await asyncio.open_connection(*self._upstream)
             writers.append(to_server)
             await asyncio.gather(
-                self._pump(reader, to_server, self._passing), self._pump(from_server, writer, self._answering)
+                self._pump(task, reader, to_server, self._passing),
+                self._pump(task, from_server, writer, self._answering),
             )
         except (OSError, asyncio.CancelledError):
             pass  # a connection that broke on one side is broken on the other, below
         finally:
             del self._pairs[task]
+            self._asked.pop(task, None)
+            self._forgotten.discard(task)
             for one in writers:
                 _reset(one)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event
+        self,
+        task: asyncio.Task[None],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        passing: asyncio.Event,
     ) -> None:
         while True:
             await passing.wait()
             chunk = await reader.read(_CHUNK_BYTES)
             await passing.wait()
+            if task in self._forgotten:
+                await self._remembering.wait()
+            if passing is self._passing:
+                self._asked[task] = asyncio.get_running_loop().time()
             if not chunk:
                 raise ConnectionResetError
             writer.write(chunk)

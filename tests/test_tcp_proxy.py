@@ -54,6 +54,29 @@ async def test_a_swallowed_connection_stays_open_and_goes_on_when_healed(redis_s
         assert redis_server.ask("EXISTS a") == ":1"
 
 
+async def test_what_was_idle_is_forgotten_and_others_go_on(redis_server: RedisServer) -> None:
+    """A router forgets a flow that says nothing: its two ends are not told, and busy ones are served."""
+    async with TcpProxy(HOST, redis_server.port) as proxy, _client(proxy.port) as client:
+        waiting = asyncio.ensure_future(client.blpop(["list"]))
+        async with asyncio.timeout(10):
+            while proxy.open < 1 or "blocked_clients:1" not in await _told(redis_server):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        async with _client(proxy.port) as busy:
+            await asyncio.sleep(1.0)
+            assert await busy.ping()
+            assert proxy.forget_idle(0.9) == 1
+            assert await busy.rpush("list", "1") == 1
+            await asyncio.wait({waiting}, timeout=0.2)
+            assert not waiting.done()
+            proxy.heal()
+            assert await waiting == (b"list", b"1")
+
+
+async def _told(server: RedisServer) -> str:
+    async with Redis.from_url(server.url) as client:
+        return str(await client.info("clients")).replace("'", "").replace(" ", "")
+
+
 def test_it_runs_as_a_process_of_its_own(redis_server: RedisServer) -> None:
     """Other processes steer it by words on its standard input."""
     with subprocess.Popen(

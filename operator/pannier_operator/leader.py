@@ -55,7 +55,7 @@ class Replica:
     identity: str
     metrics: Metrics
     clock: Clock
-    patience: Patience = Patience()
+    patience: Patience
 
 
 class Leader:

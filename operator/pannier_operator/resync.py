@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
@@ -18,6 +18,7 @@ from pannier_operator.errors import KubeFault
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 JITTER: Final = 0.2
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Everything(Protocol):
@@ -39,9 +40,12 @@ class Everything(Protocol):
 class Resync:
     """Goes over everything for ever."""
 
-    def __init__(self, everything: Everything, dice: random.Random | None = None) -> None:
+    def __init__(
+        self, everything: Everything, dice: random.Random | None = None, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._everything = everything
         self._dice = dice or random.Random()
+        self._sleep = sleep
         self.passes = 0
 
     async def run(self) -> None:
@@ -55,7 +59,7 @@ class Resync:
         self._dice.shuffle(parts)
         pause = self._everything.period_seconds() / max(1, len(parts))
         for part in parts or [None]:
-            await asyncio.sleep(pause * self._dice.uniform(1 - JITTER, 1 + JITTER))
+            await self._sleep(pause * self._dice.uniform(1 - JITTER, 1 + JITTER))
             if part is None:
                 return
             try:

@@ -29,6 +29,8 @@ _TOKEN_LIFE: Final = timedelta(minutes=5)
 _STOP_SECONDS: Final = 10.0
 _LINGER_SECONDS: Final = 0.1
 """How long kopf keeps an object's task for the next event of that object."""
+_CLOSING_SECONDS: Final = 0.25
+"""How long TLS connections that kopf has closed need the loop to be so, as aiohttp says."""
 SILENCE_SECONDS: Final = 70.0
 """How long a stream may bring nothing before it is opened anew; the API server sends a bookmark a minute."""
 
@@ -101,6 +103,7 @@ class Watch:
             )
         finally:
             self._stop.set()  # a thread of kopf's waits for it
+            await asyncio.sleep(_CLOSING_SECONDS)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -26,6 +26,10 @@ from pannier.catalog import CatalogGroup
 from pannier.catalog_rendering import parse
 from pannier.crd import PLURAL
 from pannier.spec_base import API_VERSION
+from pannier_operator.app import Operator
+from pannier_operator.clock import Clock
+from pannier_operator.liveness import Patience
+from pannier_operator.settings import load
 
 OK = 200
 LEASE_NAMESPACE = "default"
@@ -203,17 +207,22 @@ def _dashed(flags: Mapping[str, str]) -> dict[str, str]:
     return {name.replace("_", "-"): value for name, value in flags.items()}
 
 
-@contextlib.asynccontextmanager
-async def an_operator(cluster: Cluster, **flags: str) -> AsyncIterator[OperatorProcess]:
-    """A replica that leads or stands by, until the end of the block."""
-    quick = {
+def _quick(cluster: Cluster, flags: Mapping[str, str]) -> dict[str, str]:
+    """Flags of an operator for a test: soon to look again, and with a Lease of its own."""
+    return {
         "lease-name": cluster.namespace,
         "namespaces": ",".join(cluster.namespaces),
         "resync-seconds": "5",
         "aws-calls-per-second": "100",
+        **_dashed(flags),
     }
+
+
+@contextlib.asynccontextmanager
+async def an_operator(cluster: Cluster, **flags: str) -> AsyncIterator[OperatorProcess]:
+    """A replica that leads or stands by, until the end of the block."""
     await asyncio.to_thread(grant_operator, cluster.api, cluster.user, cluster.namespaces, LEASE_NAMESPACE)
-    operator = OperatorProcess(cluster.user, cluster.proxy.url, **{**quick, **_dashed(flags)})
+    operator = OperatorProcess(cluster.user, cluster.proxy.url, **_quick(cluster, flags))
     try:
         await asyncio.to_thread(operator.start)
         yield operator
@@ -222,3 +231,26 @@ async def an_operator(cluster: Cluster, **flags: str) -> AsyncIterator[OperatorP
         raise
     finally:
         await asyncio.to_thread(operator.close)
+
+
+@contextlib.asynccontextmanager
+async def an_operator_here(
+    cluster: Cluster, *, clock: Clock | None = None, patience: Patience | None = None, **flags: str
+) -> AsyncIterator[Operator]:
+    """A replica in the test's own loop, for what needs another clock or less patience."""
+    await asyncio.to_thread(grant_operator, cluster.api, cluster.user, cluster.namespaces, LEASE_NAMESPACE)
+    own = {
+        "kubeconfig": str(cluster.user.kubeconfig),
+        "admin": f"{HOST}:0",
+        "dynamodb-endpoint-url": cluster.proxy.url,
+        **_quick(cluster, flags),
+    }
+    settings = load({name.replace("-", "_"): value for name, value in own.items()}, {})
+    stop = asyncio.Event()
+    async with Operator(settings, clock, patience) as operator:
+        running = asyncio.create_task(operator.run(stop))
+        try:
+            yield operator
+        finally:
+            stop.set()
+            await running

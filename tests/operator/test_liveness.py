@@ -94,7 +94,8 @@ async def test_what_the_watch_missed_is_fetched_and_reconciled(watched: Watched)
     assert watched.woken == []
     fetched = {"edited": (200, a_group(7, "edited")), "new": (200, a_group(5, "new")), "gone": GONE}
     watched.wire.asked.clear()
-    watched.wire.by_path = {f"/apis/{API_VERSION}/namespaces/shop/{PLURAL}/{n}": a for n, a in fetched.items()}
+    path = f"/apis/{API_VERSION}/namespaces/shop/{PLURAL}"
+    watched.wire.by_path = {f"{path}/{name}": answer for name, answer in fetched.items()}
     watched.wire.answers = [there]
     await watched.flow.check()
     assert sorted(key.name for key in watched.woken) == ["edited", "gone", "new"]
@@ -109,7 +110,7 @@ async def test_what_the_watch_missed_is_fetched_and_reconciled(watched: Watched)
 
 
 async def test_a_group_that_is_edited_all_the_time_tells_of_a_dead_watch(watched: Watched) -> None:
-    """Every edit is a new suspicion, so that a miss shows at every other check only: it counts all the same."""
+    """Every edit is a new suspicion, so a miss shows at every other check only: it counts all the same."""
     watched.brought(a_group(1))
     for version in range(2, 2 + MISSES):
         assert watched.flow.flows
