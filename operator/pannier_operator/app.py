@@ -28,9 +28,8 @@ from pannier_operator.errors import KubeFault
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import find_credentials
 from pannier_operator.kube.leases import Leases
-from pannier_operator.leader import Leader, Replica
+from pannier_operator.leader import Leader, Patience, Replica
 from pannier_operator.leadership import Leadership, Terms
-from pannier_operator.liveness import Patience
 from pannier_operator.metrics import Metrics
 from pannier_operator.settings import Settings
 

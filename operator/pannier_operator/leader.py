@@ -27,7 +27,7 @@ from pannier_operator.kube.credentials import Credentials
 from pannier_operator.kube.events import Events
 from pannier_operator.kube.feature_groups import FeatureGroups
 from pannier_operator.leadership import Leadership
-from pannier_operator.liveness import EventFlow, Patience
+from pannier_operator.liveness import CHECK_SECONDS, EventFlow
 from pannier_operator.metrics import Metrics
 from pannier_operator.planning.findings import parse_moment
 from pannier_operator.reconciler import Parts, Reconciler
@@ -36,7 +36,7 @@ from pannier_operator.resync import Resync
 from pannier_operator.settings import Settings
 from pannier_operator.shared_tables import SharedKey, SharedTables, read_shared_tables
 from pannier_operator.table_keeper import TableKeeper
-from pannier_operator.watching import Watch
+from pannier_operator.watching import SILENCE_SECONDS, Watch
 from pannier_operator.work_queue import Done, WorkQueue
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -44,6 +44,16 @@ FIRST_LOOK_SECONDS: Final = 30.0
 """Groups that were reconciled before are looked at again within this after a start."""
 OVERDUE_SECONDS: Final = 600.0
 """How overdue a group may be before the process counts as stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long silence is taken for quiet."""
+
+    check_seconds: float = CHECK_SECONDS
+    """Between two checks."""
+    silence_seconds: float = SILENCE_SECONDS
+    """How long the stream of a watch may bring nothing before it is opened anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -20,7 +19,6 @@ from pannier_operator.catalogs.group_index import GroupIndex, Key
 from pannier_operator.clock import Clock
 from pannier_operator.errors import KubeFault
 from pannier_operator.kube.feature_groups import FeatureGroups
-from pannier_operator.watching import SILENCE_SECONDS
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 CHECK_SECONDS: Final = 30.0
@@ -29,16 +27,6 @@ MISSES: Final = 3
 
 Not checks in a row: an edit is a suspicion first, so one that finds nothing may only not be sure yet.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long silence is taken for quiet."""
-
-    check_seconds: float = CHECK_SECONDS
-    """Between two checks."""
-    silence_seconds: float = SILENCE_SECONDS
-    """How long the stream of a watch may bring nothing before it is opened anew."""
 
 
 class EventFlow:

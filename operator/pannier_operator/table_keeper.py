@@ -158,7 +158,7 @@ class TableKeeper:
         try:
             held = await self.observer(table.wanted, urgency).claim(table.wanted.name, claim.group_name)
         except AwsFault as fault:
-            return self._not_seen(memory, fault)
+            return self._not_seen(memory, fault, shared.plan)
         plan = plan_shared(claim, held, shared.plan, self._clock.now())
         kept = Kept(plan=plan, seen=shared.seen, again_seconds=plan.again_seconds)
         return await self._settle(table.wanted, claim, kept, memory, act_too=act_too)
@@ -190,13 +190,14 @@ class TableKeeper:
         """Make the observer for a table's region."""
         return Observer(self._dynamodb, wanted.region, urgency)
 
-    def _not_seen(self, memory: TableMemory, fault: AwsFault) -> Kept:
-        """Nothing is known: say so if it lasts or does not pass by itself."""
+    def _not_seen(self, memory: TableMemory, fault: AwsFault, shared: Plan | None = None) -> Kept:
+        """Nothing is known but of a shared table: say so if it lasts or does not pass by itself."""
         memory.faults += 1
         memory.settled_for = None
         finding = Finding("Unknown", fault.reason, fault.message)
-        plan = Plan(table=finding, ttl=finding, stalled=fault.kind == "Terminal")
         passing = fault.kind != "Terminal"
+        table, ttl = (shared.table, shared.ttl) if shared else (finding, finding)
+        plan = Plan(schema=finding, table=table, ttl=ttl, stalled=not passing)
         return Kept(
             plan=plan,
             fault=fault,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.fault_proxy import refused
 from tests.integration.operator_tables import TableUnderTest, a_table, a_table_on
 from tests.operator.planned_tables import CLUSTER, a_wanted
 
@@ -129,6 +130,19 @@ async def test_a_released_claim_can_be_taken(dynoxide_url: str) -> None:
             ExpressionAttributeValues={":uid": {"S": first.uid}},
         )
         assert (await asked(table, shared, kept, second)).plan.claim_held
+
+
+async def test_a_claim_that_cannot_be_read_says_nothing_against_the_table(dynoxide_url: str) -> None:
+    """Of the schema nothing is known, and why is told; the shared table was seen by another look."""
+    shared = shared_table("runbook-unread", None, cluster_id=CLUSTER, may_adopt=False)
+    async with a_table_on(dynoxide_url) as table:
+        kept = await table.settle(shared)
+        table.proxy.on("GetItem", refused("AccessDeniedException", "not yours"))
+        plan = (await asked(table, shared, kept, claim_in(a_table()))).plan
+        assert (plan.schema.status, plan.schema.reason) == ("Unknown", "AccessDenied")
+        assert plan.stalled
+        assert plan.table.holds
+        assert plan.ttl.holds
 
 
 def test_the_page_names_what_the_code_names() -> None:

@@ -10,7 +10,7 @@ from pannier_operator.planning.observed import TTL_ATTRIBUTE
 from pannier_operator.shared_tables import SharedKey, SharedTables, SharedTableSpec
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.usefixtures("aws_credentials")]
-NAME = "features-online"
+NAME = "features-of-many"
 TABLE, GROUP = SharedKey(NAME), Key("team-a", "clicks")
 
 

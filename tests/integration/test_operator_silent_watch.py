@@ -17,7 +17,8 @@ from tests.integration.operator_cluster import Cluster, a_cluster, an_operator_h
 from tests.tcp_proxy import HOST, TcpProxy
 
 from pannier_operator.app import Operator
-from pannier_operator.liveness import MISSES, Patience
+from pannier_operator.leader import Patience
+from pannier_operator.liveness import MISSES
 
 pytestmark = [
     pytest.mark.dynamodb,
@@ -42,8 +43,14 @@ async def behind(cluster: Cluster, way: TcpProxy, patience: Patience) -> AsyncIt
     """An operator that reaches the API server by a proxy, and a group that is ready."""
     config = cluster.user.kubeconfig
     config.write_text(config.read_text().replace(f":{cluster.api.port}", f":{way.port}"))
-    terms = {"lease_seconds": "60", "lease_renew_seconds": "40", "lease_retry_seconds": "1"}
-    async with an_operator_here(cluster, patience=patience, resync_seconds="3600", **terms) as operator:
+    async with an_operator_here(
+        cluster,
+        patience=patience,
+        resync_seconds="3600",
+        lease_seconds="60",
+        lease_renew_seconds="40",
+        lease_retry_seconds="1",
+    ) as operator:
         name = await cluster.apply()
         await cluster.ready(name)
         yield operator, name
