@@ -123,7 +123,7 @@ async def test_its_pod_reaches_the_operator_and_nothing_else(cluster: Cluster, t
         account = f"system:serviceaccount:{HOME}:default"
         kinds = ("configmaps", "secrets", "pods", "featuregroups.pannier.dev", "leases.coordination.k8s.io")
         for kind in kinds:
-            for verb in ("get", "list", "create", "patch", "delete"):
+            for verb in ("get", "list", "create", "patch", "update", "delete"):
                 assert not release.may(verb, kind, namespace=HOME, account=account), (verb, kind)
         labels = pod["metadata"]["labels"]
         (ingress,) = pick(release.objects, "NetworkPolicy")["spec"]["ingress"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.control_plane import ApiServer
 from tests.fault_proxy import refused
-from tests.integration.operator_cluster import Cluster, a_cluster, an_operator
+from tests.integration.operator_cluster import MERGE, Cluster, a_cluster, an_operator
 from tests.integration.operator_tables import MUTATING
 
 pytestmark = [
@@ -277,6 +277,30 @@ async def test_a_catalog_that_could_not_be_written_is_tried_again(cluster: Clust
         await cluster.call("DELETE", f"{folder}/pannier-catalog")
         await cluster.ready(name)
         assert "user_facts" in await cluster.catalog()
+
+
+async def test_an_edit_keeps_what_others_wrote_on_a_catalog_and_heeds_what_they_did(
+    cluster: Cluster,
+) -> None:
+    """It was changed since the operator saw it: nothing is overwritten unseen, and the edit is served."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/pannier-catalog"
+    async with an_operator(cluster, resync_seconds="3600"):
+        name = await cluster.apply()
+        await cluster.ready(name)
+        data = {"notes": "ours", "groups-000.json": "{"}
+        theirs = {"metadata": {"labels": {"team": "shop"}}, "data": data}
+        await cluster.call("PATCH", path, theirs, content=MERGE)
+        for ttl_seconds in (7, 8):
+            await cluster.edit(name, {"cache": {"local": {"hardTTLSeconds": ttl_seconds}}})
+            await cluster.ready(name)
+            assert (await cluster.catalog())["user_facts"].policy.local.hard_ttl_seconds == ttl_seconds
+        found = await cluster.call("GET", path)
+        assert found["metadata"]["labels"]["team"] == "shop"
+        assert "notes" not in found["data"], "the files are the operator's"
+        await cluster.call("DELETE", path)
+        await cluster.edit(name, {"cache": {"local": {"hardTTLSeconds": 9}}})
+        await cluster.ready(name)
+        assert (await cluster.catalog())["user_facts"].policy.local.hard_ttl_seconds == 9
 
 
 async def test_paused_and_observed_groups_are_left_alone(cluster: Cluster) -> None:

@@ -7,10 +7,11 @@
   resources: [featuregroups/status]
   verbs: [patch]
 # Catalogs have names that are known beforehand, so no other ConfigMap can be read or written. A list is one by
-# metadata.name; create is allowed by name since catalogs are made by server-side apply.
+# metadata.name; create is allowed by name since catalogs are made by server-side apply;
+# from then on they are replaced.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, create, patch, delete]
+  verbs: [get, list, create, patch, update, delete]
   resourceNames:
   - pannier-catalog
   {{- range $shard := untilStep 1 64 1 }}

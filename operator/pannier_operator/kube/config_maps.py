@@ -1,4 +1,7 @@
-"""Catalogs on the API server: ConfigMaps by server-side apply, the manifest last.
+"""Catalogs on the API server: ConfigMaps, the manifest last.
+
+They are made by server-side apply, since RBAC can allow that for their names only, and replaced from then on
+if they are still as they were seen: that costs the API server half of an apply, and overwrites nobody unseen.
 
 The manifest and the first shard are in ``pannier-catalog``, further shards in ``pannier-catalog-001`` and on:
 names that are known beforehand, so that a pod can mount them all in one projected volume.
@@ -55,6 +58,7 @@ class CatalogMaps:
     def __init__(self, api: KubeApi, namespaces: Sequence[str] = ()) -> None:
         self._api = api
         self._allowed = frozenset(namespaces)
+        self._seen: dict[str, dict[str, Any]] = {}
 
     async def namespaces(self) -> list[str]:
         """Return every namespace that has a catalog of ours."""
@@ -79,17 +83,22 @@ class CatalogMaps:
             except KubeFault as fault:
                 if not fault.is_missing:
                     raise
+                self._seen.pop(_path(namespace, map_name(shard)), None)
                 return StoredCatalog(data, shard) if shard else None
             if not _is_ours(found):
                 message = f"ConfigMap {namespace}/{map_name(shard)} exists and is not Pannier's"
                 raise NotOurs(0, "NotOurs", message)
+            self._see(found)
             data |= found.get("data") or {}
         return StoredCatalog(data, MAX_SHARDS)
 
     async def write(
         self, namespace: str, data: Mapping[str, str], *, annotations: Mapping[str, str], maps_before: int
     ) -> int:
-        """Write a catalog: shards, then the manifest, then what is no longer needed. Returns how many."""
+        """Write a catalog: shards, then the manifest, then what is no longer needed. Returns how many.
+
+        Raises `KubeFault` with `is_conflict` where somebody changed it since it was read or written.
+        """
         maps = split(data)
         for shard, files in reversed(list(enumerate(maps))):
             metadata = {
@@ -98,11 +107,30 @@ class CatalogMaps:
                 "labels": {MANAGED_BY: FIELD_MANAGER},
                 "annotations": dict(annotations) if shard == 0 else {},
             }
-            body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files}
-            await self._api.apply(_path(namespace, map_name(shard)), body)
+            await self._put(_path(namespace, map_name(shard)), metadata, files)
         for shard in range(len(maps), maps_before):
-            await self._api.delete(_path(namespace, map_name(shard)))
+            path = _path(namespace, map_name(shard))
+            self._seen.pop(path, None)
+            await self._api.delete(path)
         return len(maps)
+
+    async def _put(self, path: str, metadata: Mapping[str, Any], files: Mapping[str, str]) -> None:
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": files}
+        seen = self._seen.pop(path, None)  # whatever comes of it, that is not how it is any more
+        if seen is not None:
+            try:
+                self._see(await self._api.replace(path, {**body, "metadata": _added(seen, metadata)}))
+            except KubeFault as fault:
+                if not fault.is_missing:
+                    raise
+            else:
+                return
+        self._see(await self._api.apply(path, body))
+
+    def _see(self, found: Mapping[str, Any]) -> None:
+        """Keep the metadata of a ConfigMap: its version, and what others have added."""
+        metadata = {name: value for name, value in found["metadata"].items() if name != "managedFields"}
+        self._seen[_path(metadata["namespace"], metadata["name"])] = metadata
 
     def __repr__(self) -> str:
         return f"<CatalogMaps over {self._api!r}>"
@@ -110,6 +138,12 @@ class CatalogMaps:
 
 def _path(namespace: str, name: str) -> str:
     return f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+
+
+def _added(seen: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """Put our labels and annotations to those of others."""
+    both = {kind: {**seen.get(kind, {}), **ours[kind]} for kind in ("labels", "annotations")}
+    return {**seen, **both}
 
 
 def _is_ours(found: Mapping[str, Any]) -> bool:
