@@ -19,14 +19,20 @@ def transition_problems(old: FeatureGroup, new: FeatureGroup) -> tuple[Problem, 
     return tuple(problem for rule in TRANSITIONS for problem in rule.problems(old, new))
 
 
+_REQUIRED: Final = frozenset({"groupName", "mode", "name", "type"})
+"""Fields of the rules below that the schema requires: their presence need not be asked for, item by item."""
+
+
 def _fixed(at: str, field: str, attribute: str, message: str) -> TransitionRule:
     """Make the rule that a field, optional or not, neither changes nor appears nor goes."""
-    both = f"has(self.{field}) == has(oldSelf.{field})"
+    cel = f"self.{field} == oldSelf.{field}"
+    if field not in _REQUIRED:
+        cel = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || {cel})"
     return TransitionRule(
         at=at,
         reason="Immutable",
         message=message,
-        cel=f"{both} && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        cel=cel,
         holds=lambda new, old: getattr(new, attribute) == getattr(old, attribute),
         field=field,
     )

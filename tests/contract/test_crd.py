@@ -109,6 +109,15 @@ def test_rules_point_at_fields_that_exist() -> None:
             assert path + rule.get("fieldPath", "") in paths, rule
 
 
+def test_a_rule_asks_for_the_presence_of_what_may_be_absent() -> None:
+    """Reading a field that is not there is an error, which would refuse every edit."""
+    unasked = [rule for rule in TRANSITIONS if rule.cel == f"self.{rule.field} == oldSelf.{rule.field}"]
+    assert len(unasked) == 5
+    for rule in unasked:
+        parent = _at(f".{rule.at}".replace("[]", "[items]"))
+        assert rule.field in parent["required"], (rule.at, rule.field)
+
+
 def test_features_merge_by_id() -> None:
     """With the id as list key, transition rules compare a feature with its own past."""
     features = _at(".spec.features")
