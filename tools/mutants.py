@@ -110,8 +110,10 @@ def _end(node: ast.AST) -> Position:
 
 def _changed(source: str, mutant: Mutant) -> str | None:
     try:
-        changed: str | None = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
-    except AttributeError:  # Cosmic Ray cannot replace an exception with a dotted name
+        changed: str = mutate_code(source, get_operator(mutant.operator)(), mutant.occurrence)
+        ast.parse(changed)
+    except (AttributeError, SyntaxError):
+        # Cosmic Ray cannot replace an exception with a dotted name, and negates what a walrus assigns to
         return None
     return changed
 
