@@ -192,7 +192,7 @@ def show_commands(http_address: str, admin_address: str, console: Console) -> No
 
 
 def raise_interrupt(signum: int, frame: FrameType | None) -> None:
-    """Let SIGTERM end the demonstration as Ctrl-C does."""
+    """Let a signal end the demonstration as Ctrl-C does."""
     del signum, frame
     raise KeyboardInterrupt
 
@@ -227,7 +227,9 @@ def main(http_address: str, admin_address: str, flights: str, data: Path) -> Non
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     console = Console(highlight=False)
-    signal.signal(signal.SIGTERM, raise_interrupt)
+    # what a shell starts in the background is deaf to SIGINT
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, raise_interrupt)
     check_free({"HTTP": http_address, "ADMIN": admin_address})
     if flights == "some":
         console.print(f"Loading months {SOME_MONTHS} of 2013; `make run FLIGHTS=all` loads the whole year.")

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tests.consistency import linearizable
 from tests.consistency.operations import L2, L3, ROW, Event, Held, Operation, Promise, Read, Setup, Write
-from tests.consistency.registers import WRITTEN, RowHistory, Span, may_be_applied
+from tests.consistency.registers import WRITTEN, RowHistory, Span, may_be_applied, with_races
 
 Address = tuple[str, str]
 CLOCKS_US = 5_000
@@ -79,6 +79,7 @@ def check(history: Iterable[Operation]) -> Verdict:
 
 
 def _check_row(promise: Promise, row: _Row, events: list[Event], counts: Counter[str]) -> Iterator[Violation]:
+    row.writes = with_races(promise, row.writes)
     history = RowHistory(promise, row.writes)
     for read in row.reads:
         if read.status != "unknown":

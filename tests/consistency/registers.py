@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
 from tests.consistency.operations import Promise, Write
 
 BEGINNING = -math.inf
@@ -120,6 +121,28 @@ class RowHistory:
             if other.is_fence != claim.is_fence:
                 return other.is_fence
         return other.start > claim.end
+
+
+def with_races(promise: Promise, writes: Sequence[Write]) -> list[Write]:
+    """Let a record that was refused for a delete of its id have been there before it, if both were under way.
+
+    A late record is stored first, and its writer looks for the fence after (ADR 6): readers may have seen it
+    until the delete, which is then what the writer finds. Refused for a delete of before, it never shows.
+    """
+    erases = [write for write in writes if write.kind == "erase" and may_be_applied(write)]
+    return [
+        msgspec.structs.replace(write, is_doubtful=True)
+        if promise.unit_us
+        and write.verdict == "ignored_deleted"
+        and any(_overlap(write, erase) for erase in erases)
+        else write
+        for write in writes
+    ]
+
+
+def _overlap(one: Write, other: Write) -> bool:
+    ends = (NEVER if write.end_us is None else write.end_us for write in (one, other))
+    return max(one.start_us, other.start_us) <= min(ends)
 
 
 def may_be_applied(write: Write) -> bool:

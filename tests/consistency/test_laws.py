@@ -243,6 +243,20 @@ def test_a_write_that_was_answered_twice_may_be_applied_late() -> None:
     assert broken_laws(doubtful, newer, late) == ["Bound"]
 
 
+@pytest.mark.parametrize("group", ["line", "strongline"])
+def test_a_record_refused_for_a_delete_under_way_may_have_been_there_before(group: str) -> None:
+    """Stored, seen, deleted, and only then told of the delete; refused for an earlier one it never shows."""
+    late = put(10, 12, {"1000": "v"}, group=group, at=1, kind="replace", verdict="ignored_deleted")
+    during, before = (
+        put(start, end, {}, group=group, kind="erase", at=9) for start, end in ((11, 13), (8, 9))
+    )
+    seen, gone = get(10.5, 11.5, {"1000": "v"}, group=group), get(12.5, 13.5, {}, group=group)
+    assert broken_laws(late, during, seen, gone) == []
+    assert "NeverWritten" in broken_laws(late, before, seen, gone)
+    back = get(30, 31, {"1000": "v"}, group=group)
+    assert "Bound" in broken_laws(late, during, seen, gone, back)
+
+
 def test_ranges_say_nothing_of_what_lies_below_them() -> None:
     """A timeline read with a limit does not show older records, and is not asked to."""
     writes = [put(1, 2, {str(n): f"v{n}"}, group="line", at=n / 1000) for n in (1_000, 2_000)]

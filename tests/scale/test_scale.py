@@ -11,8 +11,13 @@ from tests.scale.population import Size
 from tests.scale.run import run
 from tests.servers import Dynoxide
 
-pytestmark = [pytest.mark.slow, pytest.mark.dynamodb, pytest.mark.usefixtures("aws_credentials")]
-SIZE = Size(groups=120, namespaces=12, dedicated=4, edits_per_second=20, seconds=8)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.dynamodb,
+    pytest.mark.timeout(240),
+    pytest.mark.usefixtures("aws_credentials"),
+]
+SIZE = Size(groups=80, namespaces=8, dedicated=3, edits_per_second=20, seconds=6)
 
 
 async def test_20_many_groups_and_a_stream_of_edits(own_api_server: ApiServer, tmp_path: Path) -> None:
