@@ -101,7 +101,7 @@ class Farewells:
             if not fault.is_missing:
                 raise
         else:
-            self._index.put(written)
+            self._index.put_written(written)  # guarded by the version: nobody's edit is in it
 
     def __repr__(self) -> str:
         return f"<Farewells over {self._keeper!r}>"

@@ -31,7 +31,7 @@ from pannier_operator.liveness import CHECK_SECONDS, EventFlow
 from pannier_operator.metrics import Metrics
 from pannier_operator.planning.findings import parse_moment
 from pannier_operator.reconciler import Parts, Reconciler
-from pannier_operator.reporter import Reporter
+from pannier_operator.reporter import Listener, Reporter
 from pannier_operator.resync import Resync
 from pannier_operator.settings import Settings
 from pannier_operator.shared_tables import SharedKey, SharedTables, read_shared_tables
@@ -124,7 +124,11 @@ class Leader:
             )
         )
         reporter = Reporter(
-            self._groups, Events(api, clock, self._identity), self._index, clock, self._note_conditions
+            self._groups,
+            Events(api, clock, self._identity),
+            self._index,
+            clock,
+            Listener(told=self._note_conditions, edited=self._edited),
         )
         farewells = Farewells(keeper, self._publisher, self._groups, self._index, clock)
         self._reconciler = Reconciler(
@@ -211,8 +215,11 @@ class Leader:
                 self._metrics.forget(key)
                 self._queue.add(key)
         elif (seen := self._index.put(document)) is not None:
-            self._reconciler.publish_ahead(seen)
-            self._queue.add(key)
+            self._edited(seen)
+
+    def _edited(self, seen: SeenGroup) -> None:
+        self._reconciler.publish_ahead(seen)
+        self._queue.add(seen.key)
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)

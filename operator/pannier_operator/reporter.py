@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pannier_operator.catalogs.group_index import GroupIndex, SeenGroup
 from pannier_operator.clock import Clock
@@ -15,7 +15,15 @@ from pannier_operator.reporting.outcome import Outcome
 from pannier_operator.reporting.status_document import differs, status_of
 from pannier_operator.reporting.transitions import transitions
 
-Told = Callable[[SeenGroup, list[Mapping[str, Any]]], None]
+
+class Listener(NamedTuple):
+    """Who hears of reports."""
+
+    told: Callable[[SeenGroup, list[Mapping[str, Any]]], None]
+    """Which conditions a group has."""
+    edited: Callable[[SeenGroup], None]
+    """That a group was edited while its status was on its way."""
+
 
 _AT_ONCE: Final = 4
 """Status writes under way. Each costs the API server more than a catalog does: where it is busy, having few
@@ -26,20 +34,20 @@ class Reporter:
     """Writes status and Events of groups."""
 
     def __init__(
-        self, groups: FeatureGroups, events: Events, index: GroupIndex, clock: Clock, told: Told
+        self, groups: FeatureGroups, events: Events, index: GroupIndex, clock: Clock, listener: Listener
     ) -> None:
         self._groups = groups
         self._events = events
         self._index = index
         self._clock = clock
-        self._told = told
+        self._listener = listener
         self._writing = asyncio.Semaphore(_AT_ONCE)
 
     async def report(self, seen: SeenGroup, document: Mapping[str, Any], outcome: Outcome) -> None:
         """Write the status if anything in it is new; raises `KubeFault`."""
         previous: Mapping[str, Any] = document.get("status") or {}
         status = status_of(outcome, previous, self._clock.now())
-        self._told(seen, status["conditions"])
+        self._listener.told(seen, status["conditions"])
         if not differs(status, previous):
             return
         try:
@@ -49,7 +57,9 @@ class Reporter:
             if fault.is_missing or fault.is_conflict:
                 return  # gone, or another life of the name: there is nobody to tell
             raise
-        self._index.put(written)
+        edited = self._index.put_written(written)
+        if edited is not None:  # while the status was on its way: the watch will bring it as nothing new
+            self._listener.edited(edited)
         for note in transitions(previous.get("conditions") or (), status["conditions"]):
             await self._events.post(seen.key.namespace, seen.key.name, seen.uid, note)
 

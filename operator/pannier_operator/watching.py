@@ -144,12 +144,27 @@ def _connection(credentials: Credentials) -> kopf.ConnectionInfo:
     )
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """kopf copies every object twice to see what changed in it, also where no handler asks for that."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """Find an object without anything to compare."""
+        return kopf.BodyEssence({})
+
+    def fetch(self, **_: Any) -> None:
+        """Nothing was kept of an object."""
+
+    def store(self, **_: Any) -> None:
+        """Keep nothing on an object."""
+
+
 def _settings(silence_seconds: float) -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = True  # the CRD is known, namespaces are named or all
     settings.posting.enabled = False
     settings.admission.managed = None
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoDifferences()
     # kopf has a task per object, which lingers and holds the object. Ours only hands events on: how many
     # groups are worked on at once is for `work_queue`; a limit here would let 20 objects through per linger
     settings.queueing.worker_limit = None

@@ -89,6 +89,16 @@ class GroupIndex:
         self._groups[new.key] = new
         return new if old is None or old.trigger != new.trigger else None
 
+    def put_written(self, document: Mapping[str, Any]) -> SeenGroup | None:
+        """Take in what a write of ours was answered, like `put`, if the object is still there.
+
+        It may hold an edit that the watch brings only later, and then as nothing new: whoever writes has to
+        act on what is returned. An object that is gone must not come back by it.
+        """
+        metadata = document["metadata"]
+        held = self._groups.get(Key(metadata["namespace"], metadata["name"]))
+        return self.put(document) if held is not None and held.uid == metadata["uid"] else None
+
     def remove(self, key: Key, uid: str | None = None) -> bool:
         """Forget a group that is gone, unless another life of its name is here already."""
         held = self._groups.get(key)
