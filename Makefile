@@ -8,6 +8,7 @@ BIN := .venv/bin
 HTTP ?= 127.0.0.1:8470
 ADMIN ?= 127.0.0.1:8471
 FLIGHTS ?= some
+DATA ?= .data/flights
 TESTS ?= tests
 WORKERS ?= 2
 OPS ?= 1000000
@@ -29,9 +30,9 @@ COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet -
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all for the whole year)
+run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all for the whole year, DATA= where rows are kept)
 	@$(PYTHON) tools/bootstrap.py run
-	@$(BIN)/python -m examples.flights.demo --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS)
+	@$(BIN)/python -m examples.flights.demo --http $(HTTP) --admin $(ADMIN) --flights $(FLIGHTS) --data $(DATA)
 
 test: test-tools lint ## Check and test everything (WORKERS=2, TESTS=tests)
 	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal

@@ -20,6 +20,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.extras import extra_missing
 from pannier_cli.failures import CommandFailed, did_you_mean
 
 COMMANDS = MappingProxyType(
@@ -42,9 +43,6 @@ COMMANDS = MappingProxyType(
 _OUTPUT_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
 """What writing to a file or a terminal can end in."""
 
-EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar", "operator": "operator"})
-"""Subcommand -> the extra whose absence makes its import fail."""
-
 
 class LazyGroup(click.Group):
     """A command group whose members are imported on use."""
@@ -62,7 +60,7 @@ class LazyGroup(click.Group):
         try:
             module = importlib.import_module(f"pannier_cli.commands.{cmd_name}")
         except ModuleNotFoundError as missing:
-            raise _extra_missing(cmd_name, missing) from missing
+            raise extra_missing(cmd_name, missing) from missing
         command: click.Command = getattr(module, cmd_name)
         return command
 
@@ -86,17 +84,6 @@ class LazyGroup(click.Group):
         """Complete a subcommand's name without importing the others."""
         names = [CompletionItem(n, help=h) for n, h in COMMANDS.items() if n.startswith(incomplete)]
         return names + click.Command.shell_complete(self, ctx, incomplete)
-
-
-def _extra_missing(name: str, missing: ModuleNotFoundError) -> Exception:
-    extra = EXTRAS.get(name)
-    if extra is None or (missing.name or "").startswith("pannier"):
-        return missing
-    return CommandFailed(
-        f"pannier {name} needs the Python package {missing.name!r}, which is not installed",
-        exit_code=ExitCode.NOT_INSTALLED,
-        hint=f"pip install 'pannier[{extra}]'",
-    )
 
 
 @click.group(

@@ -59,7 +59,8 @@ def check_free(wanted: dict[str, str]) -> None:
         others = " ".join(f"{variable}={_OTHER_ADDRESS[variable]}" for variable in taken)
         raise DemoFailed(
             f"cannot listen on {places}: is a sidecar already running? "
-            f"Stop it, or choose another port: make run {others}"
+            f"Stop it, or choose other ports and another folder for the data: "
+            f"make run {others} DATA=.data/other"
         )
 
 
@@ -88,7 +89,7 @@ def sidecar(http_address: str, admin_address: str, data: Path) -> Iterator[subpr
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PANNIER_"))
     }
-    with (data / "sidecar.log").open("wb") as log:
+    with (data / "sidecar.log").open("ab") as log:  # of a run that is up already the log must stay
         process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "pannier_cli", "serve", *flags],
             stdin=subprocess.DEVNULL,

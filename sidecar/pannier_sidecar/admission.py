@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, Self
 
 from pannier_sidecar.errors import Overloaded
 from pannier_sidecar.metrics import Metrics, RoomUsage
-from pannier_sidecar.overload import INTERVAL_US, Allowance, StandingDelay, retry_after_seconds
+from pannier_sidecar.overload import INTERVAL_US, UNASKED_TURNS, Allowance, StandingDelay, retry_after_seconds
 
 Kind = Literal["read", "write"]
 
@@ -35,6 +35,8 @@ class Lane:
         self._under_way = 0
         self._peak = 0
         """Most that were under way since the last adjustment."""
+        self._calm_turns = 0
+        """Adjustments in a row for which the loop was in time."""
 
     def seat(self) -> Seat:
         """A place for one request, not taken yet."""
@@ -59,10 +61,14 @@ class Lane:
         self._under_way -= 1
 
     def adjust(self, *, is_late: bool) -> None:
-        """Allow less where the loop is late all the time, more where the allowance was used up."""
+        """Allow less where the loop is late all the time, more where the allowance was used up.
+
+        Where nobody uses it up it grows as well, more slowly: what was cut in a burst must not meet the next.
+        """
+        self._calm_turns = 0 if is_late else self._calm_turns + 1
         if is_late:
             self._allowance = self._allowance.cut(self._peak)
-        elif self._peak >= self._allowance.now:
+        elif self._peak >= self._allowance.now or self._calm_turns % UNASKED_TURNS == 0:
             self._allowance = self._allowance.raised()
         self._peak = self._under_way
 

@@ -261,6 +261,7 @@ async def _open_subscription(parts: _Parts, invalidations: Invalidations) -> Non
     """Listen to what other sidecars announce, for the groups of whatever catalog is served."""
     if parts.settings.redis_url is None:
         return
+    parts.metrics.subscription.state = "starting"
     subscription = Subscription(parts.settings.redis_url.reveal(), invalidations, dice=random.random)
     invalidations.on_channels = subscription.want
     parts.plan.watch(invalidations.follow)

@@ -76,7 +76,6 @@ class Invalidations:
         self._observed = observed
         """Told of each id in L1 that was announced, and its revision: a sample of what must not be older."""
         self._counts = metrics.subscription
-        self._counts.state = "starting"
         self._plans: dict[str, GroupPlan] = {}
         self.on_channels: Callable[[frozenset[str]], None] = lambda _channels: None
         """Told which channels to listen to, whenever that changes."""

@@ -17,6 +17,8 @@ INTERVAL_US: Final = 100_000
 LEAST: Final = 16
 """Under way at any rate: some ten milliseconds of work, so that what is asked for most gets into L1 also
 while others eat the core."""
+UNASKED_TURNS: Final = 10
+"""Calm intervals after which more is allowed without anybody having asked for it."""
 _KEPT_TENTHS: Final = 7
 _GROWTH: Final = 16
 _LONGEST_RETRY_SECONDS: Final = 3

@@ -51,6 +51,24 @@ def test_help_imports_neither_extras_nor_commands() -> None:
     assert all(name in done.stdout for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["operator", "--help"], ExitCode.OK, "--table-prefix"),
+        (["operator"], ExitCode.NOT_INSTALLED, "-m pip install 'pannier[operator]'"),
+    ],
+)
+def test_without_its_extra_a_command_explains_itself(arguments: list[str], code: ExitCode, said: str) -> None:
+    """The help is there, and running it says what to install, with the very Python it runs on."""
+    script = (
+        "import sys; sys.modules['kubernetes'] = sys.modules['kopf'] = None\n"
+        f"from pannier_cli.main import main\nmain(args={arguments})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert said in " ".join((done.stdout + done.stderr).split())
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help(name: str) -> None:
     """Each subcommand can be imported and explains itself."""

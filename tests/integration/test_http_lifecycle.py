@@ -354,6 +354,9 @@ async def test_status_tells_tiers_limits_and_groups(tmp_path: Path) -> None:
             "errors": {},
         }
         assert status["backfill"] is None
+        assert status["invalidation"] is None
+        samples = (await client.admin("/metrics")).body.decode().splitlines()
+        assert not any(line.startswith("pannier_invalidation_listening ") for line in samples)
         groups = {group["group"]: group for group in status["groups"]}
         assert groups["user_facts"]["l1"]["entries"] == 1
         assert groups["clicks"]["policy"]["remote"]["hardTTLSeconds"] > 0

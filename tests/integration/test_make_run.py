@@ -89,7 +89,7 @@ def test_make_run_says_what_to_do_about_taken_ports(tmp_path: Path) -> None:
         said = output.read_text()
         assert f"cannot listen on {HOST}:{port} (" in said
         assert f" and {HOST}:{admin} (" in said
-        assert re.search(r"make run HTTP=\S+ ADMIN=\S+$", said)
+        assert re.search(r"make run HTTP=\S+ ADMIN=\S+ DATA=\S+$", said)
         with demonstration(output, tmp_path / "data", port, free_port()) as process:
             assert process.wait(STOP_SECONDS) == 1
-    assert re.search(r"make run HTTP=\S+$", output.read_text())
+    assert re.search(r"make run HTTP=\S+ DATA=\S+$", output.read_text())

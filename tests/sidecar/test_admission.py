@@ -69,6 +69,21 @@ def test_lanes_are_apart() -> None:
     assert admission.writes.try_begin()
 
 
+def test_an_idle_lane_gets_back_what_a_burst_cost_it() -> None:
+    """Nobody asks for more and the loop is in time: in a minute and a half the whole bound is there."""
+    admission = an_admission(reads=1_000)
+    now_us = NOW_US
+    for _ in range(400):
+        admission.observe(TARGET_US + 1, now_us)
+        now_us += INTERVAL_US // 10
+    least = admission.reads.usage().limit
+    for _ in range(900):
+        now_us += INTERVAL_US
+        admission.observe(0, now_us)
+    assert least < 20
+    assert admission.reads.usage().limit == 1_000
+
+
 def test_a_loop_that_stays_late_lets_fewer_in_and_then_more_again() -> None:
     """Under a standing queue the bound falls below what was under way; in time again, it grows back."""
     metrics = Metrics()

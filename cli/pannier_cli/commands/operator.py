@@ -13,15 +13,19 @@ import click
 from pannier.options import SettingsInvalid
 from pannier_cli import logs
 from pannier_cli.exit_codes import ExitCode
+from pannier_cli.extras import extra_missing
 from pannier_cli.failures import CommandFailed
 from pannier_cli.flags import flag
 from pannier_operator.errors import CannotStart, LeadershipLost
-from pannier_operator.process import run
 from pannier_operator.settings import OPTIONS, load
 
 
 def start(**flags: Any) -> None:
     """Check the settings and run; what keeps the operator from starting is told in one message."""
+    try:
+        from pannier_operator.process import run  # noqa: PLC0415 - the help needs no extra
+    except ModuleNotFoundError as missing:
+        raise extra_missing("operator", missing) from missing
     try:
         settings = load(flags, os.environ)
         logs.configure(settings.log_format, settings.log_level)

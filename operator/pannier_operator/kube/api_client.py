@@ -24,7 +24,7 @@ FIELD_MANAGER: Final = "pannier-operator"
 PAGE_OBJECTS: Final = 200
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
-_CONNECTIONS: Final = 50
+_CONNECTIONS: Final = 20
 """Requests at once: less than the pool of the library, so that none waits there once it was allowed."""
 _AUTHENTICATION: Final = ["BearerToken"]
 """The library's name for what credentials have; it sends nothing where they have none."""

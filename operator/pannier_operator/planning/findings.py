@@ -56,7 +56,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "SchemaConflict": "Restore the features that rows are stored with and append new ones after them.",
         "KeyConflict": "Restore the sort key that rows are stored with, or choose another groupName.",
         "SpecInvalid": "Correct what the message names.",
-        "PublishFailed": "See the operator's log: the API server did not take the ConfigMap.",
+        "PublishFailed": "See the message: remove another's ConfigMap of that name, name the namespace in"
+        " --namespaces, or see why the API server refused.",
         "NamespaceMissing": "Create the consumer's namespace or remove it from spec.consumers.",
         "NotAccepted": "See condition SchemaAccepted: the last accepted version stays published.",
         "DeletionBlocked": "Set storage.dedicated.deletionProtection Disabled, or deletionPolicy Retain.",
