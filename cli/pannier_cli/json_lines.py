@@ -53,5 +53,6 @@ def _bad_line(number: int, what: str) -> CommandFailed:
     return CommandFailed(
         f"line {number} {what}",
         exit_code=ExitCode.REFUSED,
-        hint='One write per line: {"id": "1234", "features": {...}}. Batches before it were written.',
+        hint='One write per line: {"id": "1234", "features": {...}}. '
+        "What was written before it is counted; of its own batch nothing was sent.",
     )

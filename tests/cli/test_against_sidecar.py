@@ -178,6 +178,9 @@ def test_a_bulk_run_that_ends_early_says_what_was_written(sidecar: Addresses) ->
     assert result.exit_code == ExitCode.REFUSED
     assert "500 written" in result.stdout
     assert "line 502 is not JSON" in result.stderr
+    result = run(sidecar, "put", "user_profile", "--json-file", "-", stdin=f"{lines[0]}\nnonsense")
+    assert result.stdout == "0 written\n"
+    assert "of its own batch nothing was sent" in " ".join(result.stderr.split())
 
 
 def test_a_wrong_port_is_told(sidecar: Addresses) -> None:

@@ -192,7 +192,7 @@ def test_validate_says_where_it_found_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty.yaml").write_text("")
     found = pannier_run("validate", str(tmp_path), str(tmp_path / "empty.yaml"))
     assert found.exit_code == ExitCode.REFUSED
-    assert f"the .json, .yaml, .yml files of {tmp_path}, {tmp_path}/empty.yaml" in found.stderr
+    assert f"yml files of {tmp_path} itself (not of folders in it), {tmp_path}/empty.yaml" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def _put_one(
 def _put_lines(endpoint: Endpoint, group: str, lines: BinaryIO, *, as_json: bool) -> int:
     counts: Counter[str] = Counter()
     troubles: list[dict[str, Any]] = []
+    is_whole = False
     with Sidecar(endpoint) as sidecar:
         look_up(sidecar, group)
         try:
@@ -108,9 +109,10 @@ def _put_lines(endpoint: Endpoint, group: str, lines: BinaryIO, *, as_json: bool
                 troubles += [result for result in results if result["verdict"] != "written"][:room]
                 if as_json:
                     _print_lines(results)
+            is_whole = True
         finally:  # also where a later batch fails: what was written is written
             if not as_json:
-                _report(counts, troubles)
+                _report(counts, troubles, is_whole=is_whole)
     return exit_code(counts)
 
 
@@ -124,14 +126,14 @@ def _written(sidecar: Sidecar, writes: Iterable[list[dict[str, Any]]]) -> Iterat
                 progress.advance(task, len(batch))
 
 
-def _report(counts: Counter[str], troubles: list[dict[str, Any]]) -> None:
+def _report(counts: Counter[str], troubles: list[dict[str, Any]], *, is_whole: bool) -> None:
     out = console()
     if troubles:
         out.print(verdict_table(troubles), soft_wrap=True)
     hidden = counts.total() - counts["written"] - len(troubles)
     if hidden:
         out.print(f"[dim]… and {hidden:,} more that were not written[/]")
-    out.print(summary(counts))
+    out.print(summary(counts) if counts or is_whole else "0 written")
 
 
 def _print_lines(results: Iterable[dict[str, Any]]) -> None:

@@ -125,7 +125,9 @@ def _searched(path: Path) -> str:
     """Where was looked, in words."""
     if path == Path("-"):
         return "standard input"
-    return f"the {', '.join(sorted(SUFFIXES))} files of {path}" if path.is_dir() else str(path)
+    if not path.is_dir():
+        return str(path)
+    return f"the {', '.join(sorted(SUFFIXES))} files of {path} itself (not of folders in it)"
 
 
 def _complain(out: Console, problem: LocatedProblem, stdin: str) -> None:
