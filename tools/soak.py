@@ -5,8 +5,9 @@
 Starts `pannier serve` with the embedded store, writes the rows (which fills L1), then reads and writes in a
 closed loop: ids by Zipf, a tenth more of them than L1 has room for, so that entries leave all the time.
 Prints resident memory as it goes and how late the sidecar's event loop ran, from its own metrics. Ends with 1
-if memory grew, if L1 holds fewer entries than asked, or if the loop was later than allowed. The last is a
-promise for a machine that has nothing else to do: a process without a core is late whatever it does.
+if memory grew, if L1 holds fewer entries than asked, or if the sidecar's own work held the loop up for longer
+than allowed. How late the loop was for want of a core is shown as well: that is the machine's, and on a busy
+one any process is late.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ MOST_GROWTH = 0.05
 """Of resident memory, from the first third of the load to its end."""
 GROUP = "soak"
 BYTES_PER_ENTRY = 900
-_DELAY = re.compile(r'^pannier_loop_delay_seconds_bucket\{le="([^"]+)"\} (\S+)$', re.MULTILINE)
+_BUCKET = r'^pannier_loop_%s_seconds_bucket\{le="([^"]+)"\} (\S+)$'
+_DELAY, _WORK = (re.compile(_BUCKET % kind, re.MULTILINE) for kind in ("delay", "work"))
 _ENTRIES = re.compile(r'^pannier_l1_entries\{group="soak"\} (\S+)$', re.MULTILINE)
 _EVICTIONS = re.compile(r'^pannier_l1_evictions_total\{group="soak"\} (\S+)$', re.MULTILINE)
 
@@ -47,14 +49,29 @@ Delays = dict[float, int]
 """Upper bound of a bucket in seconds -> looks at the loop that were no later."""
 
 
+class Lateness(NamedTuple):
+    """How late the event loop was."""
+
+    all: Delays
+    own: Delays
+    """As far as the sidecar's own work can have been why."""
+
+    def since(self, before: Lateness) -> Lateness:
+        """Leave out what was before."""
+        return Lateness(_between(before.all, self.all), _between(before.own, self.own))
+
+    def __str__(self) -> str:
+        return f"late by\n{histogram(self.all)}\nof that by its own work\n{histogram(self.own)}"
+
+
 class Soaked(NamedTuple):
     """What a soak came to."""
 
     entries: int
     evictions: int
     rss_bytes: list[int]
-    filling: Delays
-    steady: Delays
+    filling: Lateness
+    steady: Lateness
     rows_read: int
 
     @property
@@ -95,20 +112,20 @@ def soak(entries: int, seconds: float, directory: Path, tell: Tell) -> Soaked:
     flags = ["--store", "embedded", "--data-dir", str(directory / "data"), "--l1-bytes", room]
     with servers.sidecar(directory / "sidecar", [manifest(entries)], flags, None) as sidecar:
         with closing(http.client.HTTPConnection(HOST, sidecar.port, timeout=120)) as connection:
-            before = _delays(_scrape(sidecar.admin_port))
+            before = _lateness(_scrape(sidecar.admin_port))
             rows = entries + entries // 10
             for start in range(0, rows, WRITES_AT_ONCE):
                 _write(connection, range(start, min(start + WRITES_AT_ONCE, rows)))
                 if start % (entries // 10) < WRITES_AT_ONCE:
                     tell(f"{start:,} rows written, {_rss_bytes(sidecar.pid) >> 20:,} MiB")
-            filled = _delays(_scrape(sidecar.admin_port))
+            filled = _lateness(_scrape(sidecar.admin_port))
             rss_bytes, read = _keep_busy(connection, rows, seconds, lambda: _rss_bytes(sidecar.pid), tell)
         text = _scrape(sidecar.admin_port)
     held, evictions = (
         int(float(found[1])) if (found := p.search(text)) else 0 for p in (_ENTRIES, _EVICTIONS)
     )
-    steady = _between(filled, _delays(text))
-    return Soaked(held, evictions, rss_bytes, _between(before, filled), steady, read)
+    steady = _lateness(text).since(filled)
+    return Soaked(held, evictions, rss_bytes, filled.since(before), steady, read)
 
 
 def _keep_busy(
@@ -168,8 +185,12 @@ def _scrape(admin_port: int) -> str:
         return connection.getresponse().read().decode()
 
 
-def _delays(text: str) -> Delays:
-    return {float(bound): int(float(count)) for bound, count in _DELAY.findall(text)}
+def _lateness(text: str) -> Lateness:
+    return Lateness(*(_delays(buckets, text) for buckets in (_DELAY, _WORK)))
+
+
+def _delays(buckets: re.Pattern[str], text: str) -> Delays:
+    return {float(bound): int(float(count)) for bound, count in buckets.findall(text)}
 
 
 def _between(before: Delays, after: Delays) -> Delays:
@@ -207,16 +228,17 @@ def main() -> int:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pannier-soak-") as directory:
         soaked = soak(asked.entries, asked.seconds, Path(directory), lambda line: print(line, flush=True))
-    print(f"the event loop was late while filling:\n{histogram(soaked.filling)}")
-    print(f"and under load, {soaked.rows_read:,} rows read:\n{histogram(soaked.steady)}")
+    print(f"the event loop while filling was {soaked.filling}")
+    print(f"and under load, {soaked.rows_read:,} rows read, {soaked.steady}")
     print(f"L1 holds {soaked.entries:,} entries, {soaked.evictions:,} were evicted")
     faults = []
     if soaked.growth > MOST_GROWTH:
         faults.append(f"resident memory grew by {soaked.growth:.1%}")
     if soaked.entries < 0.95 * asked.entries:
         faults.append(f"L1 holds {soaked.entries:,} entries of {asked.entries:,}")
-    if (worst := max(worst_ms(soaked.filling), worst_ms(soaked.steady))) > asked.most_delay_ms:
-        faults.append(f"the event loop was up to {worst:g} ms late, more than {asked.most_delay_ms:g} ms")
+    worst = max(worst_ms(soaked.filling.own), worst_ms(soaked.steady.own))
+    if worst > asked.most_delay_ms:
+        faults.append(f"its work held the loop up for up to {worst:g} ms, over {asked.most_delay_ms:g} ms")
     for fault in faults:
         print(f"FAILED: {fault}")
     return 1 if faults else 0

@@ -133,9 +133,14 @@ class Admission:
         metrics.watch_room("read", self.reads.usage)
         metrics.watch_room("write", self.writes.usage)
 
-    def observe(self, delay_us: int, now_us: int) -> None:
-        """Hear how late the event loop runs; once per interval the lanes follow."""
+    def observe(self, delay_us: int, now_us: int, own_us: int = 0) -> None:
+        """Hear how late the event loop runs; once per interval the lanes follow.
+
+        ``own_us``: how much of it was our own work, at most. For the metrics only: whoever has no core should
+        let in as little as one who is busy.
+        """
         self._metrics.loop_delay.observe(delay_us / 1_000_000)
+        self._metrics.loop_work.observe(own_us / 1_000_000)
         self._delay = self._delay.observed(delay_us, now_us)
         if 0 <= now_us - self._adjusted_us < INTERVAL_US:
             return

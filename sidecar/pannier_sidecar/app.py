@@ -129,7 +129,8 @@ async def _open_admission(settings: Settings, metrics: Metrics, owned: AsyncExit
         dice=random.random,
     )
     if settings.loop_delay_ms:
-        await owned.enter_async_context(LoopDelay(admission.observe, lambda: time.monotonic_ns() // 1_000))
+        clocks = (lambda: time.monotonic_ns() // 1_000), (lambda: time.thread_time_ns() // 1_000)
+        await owned.enter_async_context(LoopDelay(admission.observe, *clocks))
     return admission
 
 

@@ -162,6 +162,7 @@ class _Families:
             self.add("pannier_in_flight", room.in_flight, name)
             self.add("pannier_in_flight_limit", room.limit, name)
         self.add_histogram("pannier_loop_delay_seconds", metrics.loop_delay)
+        self.add_histogram("pannier_loop_work_seconds", metrics.loop_work)
 
     def _add_subscription(self, counts: SubscriptionCounts) -> None:
         self.add_histogram("pannier_invalidation_delay_seconds", counts.delay)

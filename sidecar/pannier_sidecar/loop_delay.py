@@ -1,6 +1,8 @@
 """How late the event loop runs: a task that asks to be woken soon, and looks how much later it is.
 
-It measures and decides nothing: `pannier_sidecar.admission` hears of each look.
+It measures and decides nothing: `pannier_sidecar.admission` hears of each look. A loop is late because this
+thread is busy or because it has no core; the thread's own clock, which stands still without one, tells how
+much of a delay its work can have been.
 """
 
 from __future__ import annotations
@@ -19,12 +21,14 @@ class LoopDelay:
 
     def __init__(
         self,
-        heard: Callable[[int, int], None],
+        heard: Callable[[int, int, int], None],
         monotonic_us: Callable[[], int],
+        worked_us: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._heard = heard
         self._monotonic_us = monotonic_us
+        self._worked_us = worked_us
         self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
 
@@ -42,10 +46,11 @@ class LoopDelay:
 
     async def _look(self) -> None:
         while True:
-            due_us = self._monotonic_us() + int(LOOK_SECONDS * 1_000_000)
+            due_us, worked_us = self._monotonic_us() + int(LOOK_SECONDS * 1_000_000), self._worked_us()
             await self._sleep(LOOK_SECONDS)
             now_us = self._monotonic_us()
-            self._heard(max(now_us - due_us, 0), now_us)
+            delay_us = max(now_us - due_us, 0)
+            self._heard(delay_us, now_us, min(delay_us, self._worked_us() - worked_us))
 
     def __repr__(self) -> str:
         is_running = self._task is not None and not self._task.done()

@@ -202,5 +202,11 @@ FAMILIES: Final = (
         (),
         "How late the event loop runs, looked at a hundred times a second.",
     ),
+    Family(
+        "pannier_loop_work_seconds",
+        "histogram",
+        (),
+        "How much of each of these delays was this process's own work, at most; the rest it had no core.",
+    ),
     Family("pannier_build_info", "gauge", ("version",), "Always 1; the version is the label."),
 )

@@ -143,6 +143,7 @@ class Metrics:
         self.sheds = LabelledCounts(1)
         self.hedges = LabelledCounts(1)
         self.loop_delay = Histogram(LOAD_BUCKETS_SECONDS)
+        self.loop_work = Histogram(LOAD_BUCKETS_SECONDS)
         self.subscription = SubscriptionCounts()
         self.circuits: dict[str, CircuitState] = {}
         self.last_errors: dict[str, str] = {}

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from soak import MOST_GROWTH, histogram, soak
+from soak import MOST_GROWTH, soak
 
 ENTRIES = int(os.environ.get("SOAK_ENTRIES", "60000"))
-SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 
 
 @pytest.mark.slow
@@ -17,7 +17,7 @@ SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 def test_memory_stays_flat_under_a_steady_load(tmp_path: Path) -> None:
     """Entries come and go, L1 holds what it has room for, and resident memory does not grow."""
     soaked = soak(ENTRIES, SECONDS, tmp_path, print)
-    print(f"the event loop was late:\n{histogram(soaked.steady)}")  # noqa: T201 (for -s and failures)
+    print(f"the event loop was {soaked.steady}")  # noqa: T201 (for -s and failures)
     assert soaked.rows_read > 0
     assert soaked.evictions > 0
     assert soaked.entries > 0.95 * ENTRIES

@@ -171,6 +171,13 @@ def test_how_late_the_loop_is_is_reported_in_seconds() -> None:
     assert metrics.loop_delay.total == 1.75
 
 
+def test_what_was_own_work_is_told_beside_it() -> None:
+    """A loop that has no core is late all the same, and lets fewer in; nobody has to look for a slow call."""
+    metrics = Metrics()
+    an_admission(metrics).observe(40_000, NOW_US, 3_000)
+    assert (metrics.loop_delay.total, metrics.loop_work.total) == (0.04, 0.003)
+
+
 async def test_background_work_ends_with_the_last_of_its_loads() -> None:
     """A batch of refreshes holds one place until every flight of it has landed; an empty one holds none."""
     reads = an_admission().reads
@@ -189,18 +196,17 @@ async def test_background_work_ends_with_the_last_of_its_loads() -> None:
 
 
 async def test_the_look_tells_how_much_later_it_was_woken_than_it_asked_for() -> None:
-    """In time is zero, never less; late is the difference."""
-    heard: asyncio.Queue[tuple[int, int]] = asyncio.Queue()
+    """In time is zero, never less; late is the difference, and at most what this thread has worked since."""
+    heard: asyncio.Queue[tuple[int, ...]] = asyncio.Queue()
     look_us = int(LOOK_SECONDS * 1_000_000)
     times = iter([0, look_us + 7_000, 20_000, 20_000 + look_us - 1, 50_000])
+    worked = iter([100, 5_100, 5_100, 9_000, 9_000])
     woken = asyncio.Semaphore(2)
 
     async def sleep(seconds: float) -> None:
         assert seconds == LOOK_SECONDS
         await woken.acquire()
 
-    async with LoopDelay(
-        lambda delay_us, now_us: heard.put_nowait((delay_us, now_us)), times.__next__, sleep
-    ):
-        assert await heard.get() == (7_000, look_us + 7_000)
-        assert await heard.get() == (0, 20_000 + look_us - 1)
+    async with LoopDelay(lambda *look: heard.put_nowait(look), times.__next__, worked.__next__, sleep):
+        assert await heard.get() == (7_000, look_us + 7_000, 5_000)
+        assert await heard.get() == (0, 20_000 + look_us - 1, 0)
