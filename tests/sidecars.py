@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -104,6 +105,13 @@ class Client:
     async def admin(self, path: str) -> Answer:
         """GET from the admin port."""
         return await self._send("GET", self.admin_url + path, None, {})
+
+    async def until_listening(self) -> None:
+        """Wait until it hears invalidations: what it cached before that counts as soft-expired."""
+        listening = b"\npannier_invalidation_listening 1.0"
+        async with asyncio.timeout(30):
+            while listening not in (await self.admin("/metrics")).body:  # noqa: ASYNC110 (only metrics tell)
+                await asyncio.sleep(0.01)
 
     async def _send(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> Answer:
         from yarl import URL  # noqa: PLC0415 - aiohttp's own URL type, needed for its ``encoded``

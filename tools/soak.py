@@ -5,9 +5,9 @@
 Starts `pannier serve` with the embedded store, writes the rows (which fills L1), then reads and writes in a
 closed loop: ids by Zipf, a tenth more of them than L1 has room for, so that entries leave all the time.
 Prints resident memory as it goes and how late the sidecar's event loop ran, from its own metrics. Ends with 1
-if memory grew, if L1 holds fewer entries than asked, or if the sidecar's own work held the loop up for longer
-than allowed. How late the loop was for want of a core is shown as well: that is the machine's, and on a busy
-one any process is late.
+if memory grew, if L1 holds fewer entries than asked, or if the loop was ever later than allowed. How much of
+that was the sidecar's own work, at most, is shown beside it: on a machine that is busy with something else
+every process is late, so a proof of delays needs a quiet one.
 """
 
 from __future__ import annotations
@@ -236,9 +236,9 @@ def main() -> int:
         faults.append(f"resident memory grew by {soaked.growth:.1%}")
     if soaked.entries < 0.95 * asked.entries:
         faults.append(f"L1 holds {soaked.entries:,} entries of {asked.entries:,}")
-    worst = max(worst_ms(soaked.filling.own), worst_ms(soaked.steady.own))
+    worst = max(worst_ms(soaked.filling.all), worst_ms(soaked.steady.all))
     if worst > asked.most_delay_ms:
-        faults.append(f"its work held the loop up for up to {worst:g} ms, over {asked.most_delay_ms:g} ms")
+        faults.append(f"the event loop was late by up to {worst:g} ms, over {asked.most_delay_ms:g} ms")
     for fault in faults:
         print(f"FAILED: {fault}")
     return 1 if faults else 0

@@ -59,7 +59,7 @@ def check_free(wanted: dict[str, str]) -> None:
         others = " ".join(f"{variable}={_OTHER_ADDRESS[variable]}" for variable in taken)
         raise DemoFailed(
             f"cannot listen on {places}: is a sidecar already running? "
-            f"Stop it, or choose other ports and another folder for the data: "
+            "Stop it, or choose other ports and another folder for the data: "
             f"make run {others} DATA=.data/other"
         )
 

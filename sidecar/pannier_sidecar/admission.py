@@ -35,8 +35,6 @@ class Lane:
         self._under_way = 0
         self._peak = 0
         """Most that were under way since the last adjustment."""
-        self._calm_turns = 0
-        """Adjustments in a row for which the loop was in time."""
 
     def seat(self) -> Seat:
         """A place for one request, not taken yet."""
@@ -60,15 +58,15 @@ class Lane:
         """One is done."""
         self._under_way -= 1
 
-    def adjust(self, *, is_late: bool) -> None:
+    def adjust(self, calm_turns: int) -> None:
         """Allow less where the loop is late all the time, more where the allowance was used up.
 
         Where nobody uses it up it grows as well, more slowly: what was cut in a burst must not meet the next.
+        ``calm_turns``: adjustments in a row for which the loop was in time.
         """
-        self._calm_turns = 0 if is_late else self._calm_turns + 1
-        if is_late:
+        if not calm_turns:
             self._allowance = self._allowance.cut(self._peak)
-        elif self._peak >= self._allowance.now or self._calm_turns % UNASKED_TURNS == 0:
+        elif self._peak >= self._allowance.now or calm_turns % UNASKED_TURNS == 0:
             self._allowance = self._allowance.raised()
         self._peak = self._under_way
 
@@ -130,14 +128,15 @@ class Admission:
         self._metrics = metrics
         self._delay = StandingDelay(delay_target_us)
         self._adjusted_us = 0
+        self._calm_turns = 0
         metrics.watch_room("read", self.reads.usage)
         metrics.watch_room("write", self.writes.usage)
 
     def observe(self, delay_us: int, now_us: int, own_us: int = 0) -> None:
         """Hear how late the event loop runs; once per interval the lanes follow.
 
-        ``own_us``: how much of it was our own work, at most. For the metrics only: whoever has no core should
-        let in as little as one who is busy.
+        ``own_us``: how much of it was our own work, at most. For the metrics only: who waits should let in
+        as little as one who is busy.
         """
         self._metrics.loop_delay.observe(delay_us / 1_000_000)
         self._metrics.loop_work.observe(own_us / 1_000_000)
@@ -145,9 +144,9 @@ class Admission:
         if 0 <= now_us - self._adjusted_us < INTERVAL_US:
             return
         self._adjusted_us = now_us
-        is_late = self._delay.is_standing(now_us)
+        self._calm_turns = 0 if self._delay.is_standing(now_us) else self._calm_turns + 1
         for lane in (self.reads, self.writes):
-            lane.adjust(is_late=is_late)
+            lane.adjust(self._calm_turns)
 
     def __repr__(self) -> str:
         return f"<Admission {self.reads!r}, {self.writes!r}>"

@@ -1,8 +1,8 @@
 """How late the event loop runs: a task that asks to be woken soon, and looks how much later it is.
 
 It measures and decides nothing: `pannier_sidecar.admission` hears of each look. A loop is late because this
-thread is busy or because it has no core; the thread's own clock, which stands still without one, tells how
-much of a delay its work can have been.
+thread is busy or because it waits, for a core, a lock or a disk; the thread's own clock, which stands still
+while it waits, tells how much of a delay its work can have been.
 """
 
 from __future__ import annotations

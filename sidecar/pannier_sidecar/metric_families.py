@@ -206,7 +206,7 @@ FAMILIES: Final = (
         "pannier_loop_work_seconds",
         "histogram",
         (),
-        "How much of each of these delays was this process's own work, at most; the rest it had no core.",
+        "How much of each of these delays was its own work; else it waited, for a core, a lock or a disk.",
     ),
     Family("pannier_build_info", "gauge", ("version",), "Always 1; the version is the label."),
 )

@@ -151,7 +151,7 @@ async def test_sigterm_under_load_loses_no_acknowledged_write_and_no_answer(
         wrote = dict.fromkeys(["cold"], 77) | acknowledged
         expected = [("found", visits) for visits in wrote.values()]
         for redis_url, source in ((None, "l3"), (redis_server.url, "l2")):
-            async with a_sidecar(tmp_path, redis_url=redis_url, **store) as client:
+            async with a_sidecar(tmp_path, redis_url=redis_url, l2_timeout_ms="5000", **store) as client:
                 rows = await client.rows("user_facts", *wrote, explain=True)
             assert [(row["status"], row["features"]["visits"]) for row in rows] == expected
             assert {row["id"]: row["source"] for row in rows} == dict.fromkeys(wrote, source)

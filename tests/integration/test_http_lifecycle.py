@@ -365,6 +365,7 @@ async def test_status_tells_tiers_limits_and_groups(tmp_path: Path) -> None:
 async def test_metrics_count_what_was_served(tmp_path: Path, redis_url: str) -> None:
     """Rows by outcome, writes by verdict, problems by reason, the backfill queue: all in one scrape."""
     async with a_sidecar(tmp_path, redis_url=redis_url) as client:
+        await client.until_listening()
         await client.rows("user_facts", "gone")
         await client.rows("user_facts", "gone")
         await client.write({"group": "user_facts", "id": "1", "features": {"visits": 1}})

@@ -105,7 +105,7 @@ def test_a_loop_that_stays_late_lets_fewer_in_and_then_more_again() -> None:
 
 
 def test_a_bound_that_nobody_reaches_does_not_move() -> None:
-    """What is allowed follows the load, not the time."""
+    """It is the bound that was set, and no calm lifts it over that."""
     admission = an_admission()
     for step in range(30):
         admission.observe(0, NOW_US + step * INTERVAL_US)
@@ -172,7 +172,7 @@ def test_how_late_the_loop_is_is_reported_in_seconds() -> None:
 
 
 def test_what_was_own_work_is_told_beside_it() -> None:
-    """A loop that has no core is late all the same, and lets fewer in; nobody has to look for a slow call."""
+    """A loop that waits for a core is late as well, and lets fewer in; no slow call need be looked for."""
     metrics = Metrics()
     an_admission(metrics).observe(40_000, NOW_US, 3_000)
     assert (metrics.loop_delay.total, metrics.loop_work.total) == (0.04, 0.003)

@@ -25,7 +25,10 @@ PAGE_OBJECTS: Final = 200
 METADATA_ONLY: Final = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _CONNECTIONS: Final = 20
-"""Requests at once: less than the pool of the library, so that none waits there once it was allowed."""
+"""Requests at once: less than the pool of the library, so that none waits there once it was allowed.
+
+Fifty were no quicker (`make operator-scale`) and took 20 MiB more.
+"""
 _AUTHENTICATION: Final = ["BearerToken"]
 """The library's name for what credentials have; it sends nothing where they have none."""
 Counted = Callable[[str, str], None]
