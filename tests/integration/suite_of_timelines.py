@@ -150,6 +150,33 @@ class EraseSuite:
         assert (again.fence, again.finished) == (erasure.fence, True)
         assert (await page(store, plan, now=NOW + 61 * SECOND)).rows == ()
 
+    async def test_a_deleted_record_stays_deleted_when_its_id_is_erased(self, store: Store) -> None:
+        """A live write that is older than the delete looks for no fence: the tombstone refuses it."""
+        plan = a_timeline(tombstone_seconds=60)
+        second = NOW // SECOND
+        await written(store, a_put(plan, values={1: b"1"}, sort_key=at(second - 2)))
+        await written(store, a_delete(plan, sort_key=at(second - 2), event_time_us=NOW))
+        erasure = await erase(store, plan, now_us=NOW + SECOND)
+        assert erasure.finished
+        older = a_put(plan, values={1: b"2"}, sort_key=at(second - 2))
+        assert (await write_one(store, older, now=NOW + SECOND)).verdict == "ignored_deleted"
+        await erase(store, plan, fence=erasure.fence, now_us=NOW + 11 * SECOND)
+        assert (await page(store, plan, now=NOW + 11 * SECOND)).rows == ()
+
+    async def test_deletes_of_a_moment_ago_do_not_hold_up_a_removal(self, store: Store) -> None:
+        """More of them than go into one page lie before what is to be removed."""
+        plan = a_timeline(tombstone_seconds=60)
+        second = NOW // SECOND
+        for start in (0, 20):
+            deletes = (a_delete(plan, sort_key=at(start + i), event_time_us=NOW) for i in range(20))
+            await write(store, *deletes)
+        await write(store, *(a_put(plan, values={1: b"1"}, sort_key=at(second - i)) for i in range(1, 4)))
+        erasure = await erase(store, plan, max_rows=5, now_us=NOW + SECOND)
+        while not erasure.finished:
+            erasure = await erase(store, plan, max_rows=5, fence=erasure.fence, now_us=NOW + SECOND)
+        assert erasure.fence.expires_at is not None
+        assert (await page(store, plan, now=erasure.fence.expires_at * SECOND)).rows == ()
+
     async def test_a_fence_rises_above_records_of_the_future(self, store: Store) -> None:
         """Planned events of an erased id are erased as well."""
         plan = a_timeline()

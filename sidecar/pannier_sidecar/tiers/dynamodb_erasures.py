@@ -19,7 +19,7 @@ from pannier_sidecar.row import Erasure, Row
 from pannier_sidecar.tiers.dynamodb_client import DynamoDBClient
 from pannier_sidecar.tiers.dynamodb_faults import TIER, CallFailed, ConditionRefused
 from pannier_sidecar.tiers.dynamodb_writes import Budget, DynamoDBWrites
-from pannier_sidecar.tiers.fences import closed, erase_stamp, fence_put, hidden_range
+from pannier_sidecar.tiers.fences import closed, erase_stamp, fence_put, hidden_range, still_refuses
 from pannier_sidecar.tiers.items import OnBadValue, from_item, item_key, number
 
 _DELETES_PER_CALL: Final = 25
@@ -59,20 +59,23 @@ class DynamoDBErasures:
     ) -> Erasure:
         """Remove up to ``max_rows`` rows under the fence, which ends once none is left.
 
-        What fails is left for whoever goes on.
+        What fails is left for whoever goes on. Deletes of a moment ago stay, and end by themselves.
         """
         removed = 0
+        asked = _keys_of(plan, row_id, hidden_range(plan, fence))
         try:
             while removed < max_rows:
-                page = await self._client.call(
-                    "query",
-                    budget.deadline,
-                    **_keys_of(plan, row_id, hidden_range(plan, fence)),
-                    Limit=max_rows - removed,
-                )
-                await self._remove(plan, [{"pk": i["pk"], "sk": i["sk"]} for i in page["Items"]], budget)
-                removed += len(page["Items"])
-                if "LastEvaluatedKey" not in page:
+                page = await self._client.call("query", budget.deadline, **asked, Limit=max_rows - removed)
+                hidden = [
+                    {"pk": item["pk"], "sk": item["sk"]}
+                    for item in page["Items"]
+                    if not still_refuses(from_item(plan, item, self._on_bad_value), budget.now_us)
+                ]
+                await self._remove(plan, hidden, budget)
+                removed += len(hidden)
+                if "LastEvaluatedKey" in page:
+                    asked["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+                else:
                     ended = closed(plan, fence, budget.now_us)
                     await self._end(plan, row_id, ended, budget)
                     return Erasure(fence=ended, removed=removed, finished=True)

@@ -61,6 +61,15 @@ def is_unsettled(page: TimelinePage, now_us: int) -> bool:
     )
 
 
+def still_refuses(row: Row, now_us: int) -> bool:
+    """Whether a row under a fence is a delete that may have to refuse a write yet to come.
+
+    The delete of one record takes the time of the delete. Older writes of that record are refused by it alone
+    as long as they are live, since only late ones look for the fence (ADR 6).
+    """
+    return row.deleted and row.revision > now_us - _UNSETTLED_US
+
+
 def seen_under(page: TimelinePage, query: TimelineQuery, fence: Row | None, now_us: int) -> TimelinePage:
     """The page as it is once a later look has found this fence."""
     newest = Newest(query, now_us)
