@@ -17,6 +17,10 @@ def _remote_is_off(spec: Spec) -> bool:
     return remote is None or remote.state in {None, "Disabled"}
 
 
+def _has_sort_key(spec: Spec) -> bool:
+    return spec.key.sort_key is not None and spec.key.sort_key.type != "None"
+
+
 def _throughput_fits(table: DedicatedTable) -> bool:
     return (table.billing_mode == "Provisioned") == (table.provisioned_throughput is not None)
 
@@ -28,6 +32,14 @@ STORAGE_RULES: Final = (
         message="storage.mode None and onDemand go together: one computes what the other does not store",
         cel="(self.storage.mode == 'None') == has(self.onDemand)",
         holds=lambda spec: (spec.storage.mode == "None") == (spec.on_demand is not None),
+        field="onDemand",
+    ),
+    Rule(
+        at="spec",
+        reason="OnDemandTimeline",
+        message="a computed group has one record per id; leave key.sortKey out (a List holds many values)",
+        cel="!has(self.onDemand) || !has(self.key.sortKey) || self.key.sortKey.type == 'None'",
+        holds=lambda spec: spec.on_demand is None or not _has_sort_key(spec),
         field="onDemand",
     ),
     Rule(

@@ -153,8 +153,7 @@ class Spec(SpecModel):
     """What becomes of the rows with the resource. Retain = they stay; Delete = the dedicated table goes;
     Expire = rows of a shared table end by retention."""
     on_demand: OnDemandSpec | None = None
-    """The feature server that computes the group; goes with storage.mode None. Sidecars do not call feature
-    servers yet: they answer every row of such a group as unknown, with reason OnDemandNotServed."""
+    """The feature server that computes the group; goes with storage.mode None."""
     consumers: (
         Annotated[
             tuple[ConsumerSpec, ...],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from pannier_sidecar.entry.timeline import Timeline
-from pannier_sidecar.errors import TierError
+from pannier_sidecar.errors import TierError, TierUnavailable
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.metrics import GroupCounters, Metrics
 from pannier_sidecar.packing import pack_timeline
@@ -39,7 +39,8 @@ class Answers:
     def row(self, read: ResolvedRead, row_id: str, loaded: Loaded, options: Options) -> bytes | None:
         """The row, or None where only a range read of L3 knows it."""
         if loaded.entry is None:
-            return self.unknown(read, row_id, loaded.error)
+            error = loaded.error or TierUnavailable(loaded.source, "gave no answer")
+            return self.unknown(read, row_id, error)
         rendered = self._render(read.shape, row_id, loaded, options)
         return None if rendered is None else self._noted(read, loaded, rendered, options)
 
@@ -57,13 +58,9 @@ class Answers:
         entry = self._l1.make(plan, pack, options.now_us)
         return self._noted(read, Loaded(entry, "l3", stale=loaded.stale), rendered, options)
 
-    def unknown(self, read: ResolvedRead, row_id: str, error: TierError | None) -> bytes:
+    def unknown(self, read: ResolvedRead, row_id: str, error: TierError) -> bytes:
         """No tier said anything: neither found nor missing."""
-        plan = read.shape.plan
-        self._metrics.group(plan.name).unknown += 1
-        if error is None:
-            message = "computed on demand by a feature server, which this sidecar does not call"
-            return unknown_row(row_id, "OnDemandNotServed", message)
+        self._metrics.group(read.shape.plan.name).unknown += 1
         return unknown_row(row_id, error.reason, str(error))
 
     def _render(self, shape: ReadShape, row_id: str, loaded: Loaded, options: Options) -> Rendered | None:
@@ -125,7 +122,7 @@ def _count(counters: GroupCounters, loaded: Loaded, *, is_negative: bool) -> Non
     if loaded.stale:
         counters.stale += 1
     elif is_negative:
-        if loaded.source == "l3":
+        if loaded.source in {"l3", "on_demand"}:
             counters.missing += 1
         else:
             counters.negative += 1
@@ -133,5 +130,7 @@ def _count(counters: GroupCounters, loaded: Loaded, *, is_negative: bool) -> Non
         counters.l1 += 1
     elif loaded.source == "l2":
         counters.l2 += 1
+    elif loaded.source == "on_demand":
+        counters.on_demand += 1
     else:
         counters.l3 += 1

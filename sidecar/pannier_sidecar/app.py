@@ -41,9 +41,13 @@ from pannier_sidecar.l3_reads import L3Reads
 from pannier_sidecar.lease import LeaseBounds
 from pannier_sidecar.live_plan import LivePlan
 from pannier_sidecar.loader import Loader
+from pannier_sidecar.loads import Loads
 from pannier_sidecar.loop_delay import LoopDelay
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.observer import Observer
+from pannier_sidecar.on_demand.computed_loads import ComputedLoads
+from pannier_sidecar.on_demand.feature_servers import FeatureServers
+from pannier_sidecar.on_demand.server_client import ServerClient
 from pannier_sidecar.read_path import ReadPath
 from pannier_sidecar.recent_writes import RecentWrites
 from pannier_sidecar.server import HttpServer
@@ -188,12 +192,16 @@ async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:
             metrics=metrics,
         )
     )
+    computed = await owned.enter_async_context(
+        ComputedLoads(await _open_feature_servers(parts), l1, clock, metrics)
+    )
     caches = CacheLooks(l1=l1, l2=l2, arrivals=arrivals, clock=clock)
     looks = StrongLooks(l3.store, clock, metrics, settings.l3_timeout_ms / 1_000)
     observer = await owned.enter_async_context(
         Observer(plan=parts.plan.get, caches=caches, l3=looks, clock=clock, metrics=metrics)
     )
-    parts.last_steps.append(loader.settled)
+    loads = Loads(loader, computed)
+    parts.last_steps.append(loads.settled)
     invalidations = Invalidations(
         sender=sender,
         l1=l1,
@@ -207,7 +215,7 @@ async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:
     budget, write_budget = settings.request_timeout_ms / 1_000, settings.write_timeout_ms / 1_000
     reads = ReadPath(
         l1=l1,
-        loader=loader,
+        loads=loads,
         lane=parts.admission.reads,
         shadow=shadow,
         observer=observer,
@@ -224,8 +232,19 @@ async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:
         clock=clock,
         metrics=metrics,
         timeout_seconds=write_budget,
+        forget_computed=computed.forget,
     )
     return reads, await owned.enter_async_context(writes)
+
+
+async def _open_feature_servers(parts: _Parts) -> FeatureServers:
+    settings = parts.settings
+    try:
+        client = ServerClient(ca_file=settings.on_demand_ca, development=settings.on_demand_at)
+    except OSError as error:  # ssl's are among them
+        problem = Problem("--on-demand-ca", "Unreadable", f"is no PEM of certificates: {error}")
+        raise SettingsInvalid([problem]) from error
+    return FeatureServers(await parts.owned.enter_async_context(client), parts.clock, parts.metrics)
 
 
 async def _open_shared_cache(parts: _Parts, sender: bytes) -> tuple[GuardedReader | None, L2Writer | None]:

@@ -8,6 +8,7 @@
         ├── TierUnavailable       refused, down, circuit open, garbage, wrong credentials
         ├── TierTimeout           no answer within its budget
         ├── TierThrottled         asked to slow down, retries within the budget were used up
+        ├── TierGarbled           a feature server answered what cannot be used
         ├── TierOverloaded        not asked: this sidecar has too many calls to it under way
         └── TierMisconfigured     missing table, wrong key schema, access denied: a person has to act
 
@@ -61,6 +62,12 @@ class TierThrottled(TierError):
     """The tier asked to slow down."""
 
     reason = "TierThrottled"
+
+
+class TierGarbled(TierError):
+    """The answer does not fit the protocol or the group's schema, so nothing of it is believed."""
+
+    reason = "TierGarbled"
 
 
 class TierOverloaded(TierError):

@@ -41,6 +41,12 @@ Saw = Callable[[GroupPlan, Sequence[str], Entries, int], None]
 _Question = tuple[str, tuple[str, ...] | None, int | None]
 
 
+def _is_plain(read: Read) -> bool:
+    """Whether ready bytes answer it."""
+    is_ranged = read.since is not None or read.until is not None
+    return not is_ranged and read.max_age_seconds is None and read.context is None
+
+
 class _HotRead:
     """One shape with all that answering it from L1 needs."""
 
@@ -102,7 +108,7 @@ class HotRows:
         parts: list[bytes] = []
         done: list[tuple[_HotRead, int, int, tuple[str, ...] | None]] = []
         for read in reads:
-            if read.since is not None or read.until is not None or read.max_age_seconds is not None:
+            if not _is_plain(read):
                 return None
             hot = self._reads.get((read.group, read.features, read.limit)) or self._compile(read, shapes)
             if hot is None:

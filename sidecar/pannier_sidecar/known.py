@@ -11,7 +11,7 @@ from pannier_sidecar.recent_writes import State
 from pannier_sidecar.row import RowKey
 from pannier_sidecar.tiers.l1_entry import LocalEntry
 
-Source = Literal["l1", "l2", "l3"]
+Source = Literal["l1", "l2", "l3", "on_demand"]
 
 
 class Loaded(msgspec.Struct, frozen=True, gc=False):

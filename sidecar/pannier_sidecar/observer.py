@@ -83,8 +83,8 @@ class Observer:
 
     def saw(self, plan: GroupPlan, ids: Sequence[str], entries: Entries, now_us: int) -> None:
         """Hear of a read that caches answered; every so many rows one of its ids becomes a sample."""
-        if is_too_soon(self._last_us["hit"], now_us):
-            return
+        if plan.is_computed or is_too_soon(self._last_us["hit"], now_us):
+            return  # of what is computed no tier holds the truth
         counters = self._metrics.group(plan.name)
         if self._takes(plan, "hit", counters.name, counters.rows, now_us):
             row_id = ids[min(int(self._dice() * len(ids)), len(ids) - 1)]

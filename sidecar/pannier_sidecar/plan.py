@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pannier.catalog import Catalog, CatalogFeature, CatalogGroup
 from pannier.keys import UNIT_MICROSECONDS, cache_key_prefix
 from pannier.values import FeatureCodec, codec_for
+from pannier_sidecar.on_demand_plan import server_plan
 from pannier_sidecar.policy_past import NO_PAST, PolicyPast, past_of
 
 
@@ -53,6 +54,7 @@ class GroupPlan:
         "retention",
         "schema_hash",
         "served",
+        "server",
         "table",
         "tie_breaker",
         "unit_us",
@@ -69,6 +71,8 @@ class GroupPlan:
         self.retention = group.retention
         self.schema_hash = group.schema_hash
         self.table = group.table_name
+        self.server = server_plan(group)
+        """Who computes it; None = it is stored."""
         self.cache_prefix = cache_key_prefix(group.namespace, group.group_name)
         self.partition_prefix = f"{group.group_name}#"
         self.features = tuple(FeaturePlan(feature) for feature in group.features)
@@ -87,6 +91,11 @@ class GroupPlan:
     def is_strong(self) -> bool:
         """Whether every read goes to L3, strongly consistent."""
         return self.policy.read_consistency == "Strong"
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether rows are computed when they are asked for, and stored nowhere."""
+        return self.group.storage_mode == "None"
 
     @property
     def can_write(self) -> bool:

@@ -1,7 +1,7 @@
 """The order of a read, written once: L1, then loads, then ranges that no cache covers, then bytes.
 
 `answer_from_l1` is the hot path: whole-hit requests in the plain form, without a single wait. Everything else
-takes `read`, whose parts are `pannier_sidecar.loader` (L2 and L3) and `pannier_sidecar.answers` (rows).
+takes `read`, whose parts are `pannier_sidecar.loads` (L2 and L3, or a feature server) and `answers` (rows).
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.errors import Overloaded, TierError, TierOverloaded, TierTimeout
 from pannier_sidecar.hot_rows import SAMPLE, HotRows
 from pannier_sidecar.known import Loaded
-from pannier_sidecar.loader import Loader
+from pannier_sidecar.loads import Loads
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.observer import Observer
 from pannier_sidecar.plan import GroupPlan, ReadPlan
 from pannier_sidecar.read_shape import ResolvedRead, ShapeMemo, resolve
 from pannier_sidecar.render import int64_as_string
+from pannier_sidecar.request_faults import request_faults
 from pannier_sidecar.row import RowKey, TimelineQuery
 from pannier_sidecar.shadow import Shadow
 from pannier_sidecar.stage_times import StageTimes
@@ -56,7 +57,7 @@ class ReadPath:
         self,
         *,
         l1: L1Cache,
-        loader: Loader,
+        loads: Loads,
         lane: Lane,
         clock: Clock,
         metrics: Metrics,
@@ -69,7 +70,7 @@ class ReadPath:
         self._shadow = shadow
         self._observer = observer
         self._dice = dice
-        self._loader = loader
+        self._loads = loads
         self._lane = lane
         self._clock = clock
         self._metrics = metrics
@@ -103,6 +104,9 @@ class ReadPath:
             return self._refused([problem for problem in resolved if isinstance(problem, Problem)])
         with self._lane.seat() as seat:
             served = await self._serve(valid, watch, deadline, seat)
+            failed = request_faults(request.reads, resolved, served)
+            if failed:
+                return self._refused(failed)
             options = Options(
                 self._clock.now_us(), request.explain, int64_as_string if int64_strings else None
             )
@@ -143,8 +147,9 @@ class ReadPath:
             seat.take()
         except Overloaded as refusal:
             return served | self._all_stale(missing, refusal)
-        shadowed = self._shadow.look_l1(missing, watch.start_us)
-        landed = await _until(self._loader.load(missing), deadline)
+        stored = [key for key in missing if not key.plan.is_computed]
+        shadowed = self._shadow.look_l1(stored, watch.start_us)
+        landed = await _until(self._loads.load(missing), deadline)
         for key in missing:
             served[key] = landed.get(key) or self._stale(key, _late())
         self._shadow.compare_l1_later(shadowed, served)
@@ -159,13 +164,10 @@ class ReadPath:
         for read in reads:
             plan = read.shape.plan
             for row_id in read.ids:
-                key = RowKey(plan, row_id)
+                key = read.key(row_id)
                 if key in served or key in missing:
                     continue
-                if plan.group.storage_mode == "None":
-                    served[key] = Loaded(None, "l3")
-                    continue
-                found = None if plan.is_strong else self._from_l1(key, now_us)
+                found = None if plan.is_strong or read.context else self._from_l1(key, now_us)
                 if found is None:
                     missing[key] = None
                 else:
@@ -175,7 +177,7 @@ class ReadPath:
     def _from_l1(self, key: RowKey, now_us: int) -> Loaded | None:
         if not key.plan.policy.local.is_served:
             return None
-        entry, found = self._l1.look(key.plan, key.id, now_us, self._loader.load_us(key.plan.name))
+        entry, found = self._l1.look(key.plan, key.id, now_us, self._loads.load_us(key.plan))
         if entry is None or not entry.row:
             return None
         if found is Freshness.EXPIRED:
@@ -199,7 +201,7 @@ class ReadPath:
             return
         due, self._due = self._due, {}
         if self._lane.try_begin():
-            end_after(self._lane, self._loader.refresh(due))
+            end_after(self._lane, self._loads.refresh(due))
         else:
             self._metrics.shed("refresh")
 
@@ -234,14 +236,14 @@ class ReadPath:
         for number, read in enumerate(reads):
             made = []
             for position, row_id in enumerate(read.ids):
-                row = self._answers.row(read, row_id, served[RowKey(read.shape.plan, row_id)], options)
+                row = self._answers.row(read, row_id, served[read.key(row_id)], options)
                 if row is None:
                     uncovered[number, position] = range_query(read.shape, row_id, options.now_us)
                 made.append(row or b"")
             rows.append(made)
         if uncovered:
             seat.take()
-            landed = await _until(self._loader.load_ranges(list(set(uncovered.values()))), deadline)
+            landed = await _until(self._loads.load_ranges(list(set(uncovered.values()))), deadline)
             for (number, position), query in uncovered.items():
                 read = reads[number]
                 said = landed.get(query) or _late()
@@ -257,7 +259,7 @@ class ReadPath:
         return ReadAnswer(document.status, problems.encode(document))
 
     def __repr__(self) -> str:
-        return f"<ReadPath over {self._l1!r} and {self._loader!r}>"
+        return f"<ReadPath over {self._l1!r} and {self._loads!r}>"
 
 
 def _late() -> TierTimeout:

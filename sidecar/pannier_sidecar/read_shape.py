@@ -15,9 +15,10 @@ from pannier.errors import KeyRefused, Problem, ValueRefused
 from pannier.keys import HIGHEST_SORT_KEY, LOWEST_SORT_KEY, check_id, sort_key_range
 from pannier.times import bound_in_unit
 from pannier_sidecar.api.bodies import no_such_group, short
-from pannier_sidecar.api.read_requests import MAX_IDS_PER_READ, Moment, Read
+from pannier_sidecar.api.read_requests import MAX_CONTEXT_BYTES, MAX_IDS_PER_READ, Moment, Read
 from pannier_sidecar.plan import FeaturePlan, GroupPlan, ReadPlan
 from pannier_sidecar.render import columns_of
+from pannier_sidecar.row import ContextKey, RowKey
 
 MAX_SHAPES: Final = 4_096
 MAX_AGE_SECONDS: Final = 1e10
@@ -76,14 +77,28 @@ class ReadShape:
 class ResolvedRead:
     """One valid read: its shape, its ids as asked, and what the answer says beside the rows."""
 
-    __slots__ = ("head", "ids", "max_age_us", "shape")
+    __slots__ = ("context", "head", "ids", "max_age_us", "shape")
 
-    def __init__(self, shape: ReadShape, ids: tuple[str, ...], head: bytes, max_age_us: int | None) -> None:
+    def __init__(
+        self,
+        shape: ReadShape,
+        ids: tuple[str, ...],
+        head: bytes,
+        max_age_us: int | None,
+        context: bytes = b"",
+    ) -> None:
         self.shape = shape
         self.ids = ids
         self.head = head
         """The result up to its first row: ``{"group":"g","rows":[``."""
         self.max_age_us = max_age_us
+        self.context = context
+        """JSON that a feature server computes with; empty = none was given."""
+
+    def key(self, row_id: str) -> RowKey:
+        """What one row of it is loaded as."""
+        plan = self.shape.plan
+        return ContextKey(plan, row_id, self.context) if self.context else RowKey(plan, row_id)
 
     def __repr__(self) -> str:
         return f"<ResolvedRead {len(self.ids)} ids of {self.shape!r}>"
@@ -136,7 +151,12 @@ def resolve(read: Read, memo: ShapeMemo, now_us: int) -> ResolvedRead | Problem:
     shape = memo.shape(read.group, read.features, read.limit)
     if isinstance(shape, Problem):
         return shape
-    fault = _ids_fault(read.ids, shape.plan) or _age_fault(read.max_age_seconds)
+    context = b"" if read.context is None else _encode(read.context)
+    fault = (
+        _ids_fault(read.ids, shape.plan)
+        or _age_fault(read.max_age_seconds)
+        or _context_fault(context, shape.plan)
+    )
     if fault is not None:
         return fault
     head = shape.head
@@ -149,7 +169,7 @@ def resolve(read: Read, memo: ShapeMemo, now_us: int) -> ResolvedRead | Problem:
         if clamped is not None:
             head += b',"since":%d' % clamped
     max_age_us = None if read.max_age_seconds is None else int(read.max_age_seconds * 1_000_000)
-    return ResolvedRead(shape, read.ids, head + b',"rows":[', max_age_us)
+    return ResolvedRead(shape, read.ids, head + b',"rows":[', max_age_us, context)
 
 
 def lookback_floor(plan: GroupPlan, now_us: int) -> str:
@@ -195,6 +215,18 @@ def _limit(plan: GroupPlan, limit: int | None) -> int | Problem:
             f"is {limit}; {plan.name!r} takes 1 to {plan.query.max_limit} (maxLimit)",
         )
     return limit
+
+
+def _context_fault(context: bytes, plan: GroupPlan) -> Problem | None:
+    if context and not plan.is_computed:
+        return Problem(
+            "context", "UnexpectedContext", f"{plan.name!r} is stored; only what is computed takes a context"
+        )
+    if len(context) > MAX_CONTEXT_BYTES:
+        return Problem(
+            "context", "ContextTooLarge", f"is {len(context)} bytes of JSON; at most {MAX_CONTEXT_BYTES} go"
+        )
+    return None
 
 
 def _ids_fault(ids: tuple[str, ...], plan: GroupPlan) -> Problem | None:

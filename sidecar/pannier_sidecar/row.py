@@ -59,6 +59,12 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
     id: str
 
 
+class ContextKey(RowKey, frozen=True, gc=False):
+    """One id that is computed from what one request said: it is nobody else's, and never cached."""
+
+    context: bytes
+
+
 class TimelineQuery(msgspec.Struct, frozen=True, gc=False):
     """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (stored form)."""
 

@@ -15,7 +15,7 @@ from pannier import option_values as values
 from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier_sidecar.setting_rules import StoreKind, across, default_store
-from pannier_sidecar.setting_values import SecretUrl, directory_path, secret_url
+from pannier_sidecar.setting_values import SecretUrl, addresses_by_service, directory_path, secret_url
 
 DEFAULT_HTTP: Final = Address("127.0.0.1", 8470)
 
@@ -49,6 +49,8 @@ class Settings:
     l3_reads_in_flight: int
     l3_writes_in_flight: int
     hedge_percent: int
+    on_demand_ca: Path | None
+    on_demand_at: Mapping[str, Address]
     backfill_entries: int
     drain_seconds: int
     log_format: LogFormat
@@ -165,6 +167,20 @@ OPTIONS: Final = (
         values.whole_number(0, 100),
         "5",
         "How many reads of DynamoDB may be tried a second time, if the first answer is late; 0: none.",
+    ),
+    Option(
+        "on_demand_ca",
+        "FILE",
+        directory_path,
+        None,
+        "PEM of the authorities that vouch for feature servers of scheme HTTPS. Absent: the system's.",
+    ),
+    Option(
+        "on_demand_at",
+        "NAME.NAMESPACE=HOST:PORT,...",
+        addresses_by_service,
+        "",
+        "Where the Services of feature servers are outside of a cluster. For development only.",
     ),
     Option(
         "backfill_entries",

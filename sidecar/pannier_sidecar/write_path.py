@@ -72,8 +72,11 @@ class WritePath:
         clock: Clock,
         metrics: Metrics,
         timeout_seconds: float,
+        forget_computed: Callable[[RowKey], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """``forget_computed`` takes a computed row out of this sidecar's cache, the only one that has it."""
+        self._forget_computed = forget_computed
         self._store = store
         self._clock = clock
         self._metrics = metrics
@@ -127,11 +130,12 @@ class WritePath:
     async def invalidate(self, plan: ReadPlan, group: str, ids: Sequence[str]) -> int:
         """Distrust what caches hold of these ids (another writer changed the store); returns how many."""
         found = _group(plan, group)
-        if found.group.storage_mode == "None":
+        if found.is_computed and not found.policy.local.is_filled:
             raise RequestRefused.because("NotCached", f"nothing of {found.name} is ever cached", "group")
         _check_ids(found, ids, "ids")
+        forget = self._forget_computed if found.is_computed else self._states.distrust
         for row_id in dict.fromkeys(ids):
-            self._states.distrust(RowKey(found, row_id))
+            forget(RowKey(found, row_id))
         return len(set(ids))
 
     async def __aenter__(self) -> Self:

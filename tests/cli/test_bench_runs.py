@@ -36,11 +36,13 @@ def test_comparison_runs_and_reports_ratios() -> None:
     assert set(document["results"]) == {"one_row", "many_rows"}
     for scenario, results in document["results"].items():
         assert set(results) == {"pannier", "bare aiohttp"}
-        assert all(one["requests"] > 0 and one["cpu_us_per_row"] > 0 for one in results.values())
+        assert all(one["requests"] > 0 for one in results.values()), results
         ours, bare = (results[name]["requests_per_second"] for name in ("pannier", "bare aiohttp"))
         assert document["ratios"][scenario]["bare aiohttp"]["requests_per_second"] == pytest.approx(
             ours / bare
         )
+    cpu = [one["cpu_us_per_row"] for results in document["results"].values() for one in results.values()]
+    assert max(cpu) > 0  # a machine that is busy with others may give one of them less than a tick
     assert document["machine"]["cpu"]
 
 

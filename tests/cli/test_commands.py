@@ -174,18 +174,6 @@ def test_validate_complains_from_top_to_bottom(tmp_path: Path) -> None:
     assert len(lines) == 5
 
 
-def test_validate_notes_what_is_not_served_yet() -> None:
-    """A group that is computed on demand is sound, and its reader is told what a sidecar answers."""
-    group = GOOD.replace("{mode: Dedicated}", "{mode: None}") + "  onDemand: {service: {name: a, port: 80}}\n"
-    shown = pannier_run("validate", "-", stdin=group)
-    assert shown.exit_code == ExitCode.OK, shown.output
-    assert "note: <stdin>:6: user_activity is computed on demand" in shown.stderr
-    assert (
-        "OnDemandNotServed"
-        in json.loads(pannier_run("validate", "-", "--json", stdin=group).stdout)["notes"][0]
-    )
-
-
 def test_validate_says_where_it_found_nothing(tmp_path: Path) -> None:
     """The directory and the endings of names that it looked for, or the file."""
     (tmp_path / "a.txt").write_text(GOOD)

@@ -9,17 +9,19 @@ import asyncio
 import contextlib
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from types import TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 import msgspec
 from tests.builders import a_catalog
+from tests.integration.watched_store import WatchedStore
 
 from pannier.catalog import CatalogGroup
+from pannier.option_values import Address
 from pannier_sidecar.admission import Admission
 from pannier_sidecar.api.read_requests import read_decoder
 from pannier_sidecar.api.write_batch import take_in
@@ -28,19 +30,21 @@ from pannier_sidecar.backfill import L2Writer
 from pannier_sidecar.bulkhead import Bulkhead, Limits
 from pannier_sidecar.cache_looks import CacheLooks
 from pannier_sidecar.clock import ManualClock
-from pannier_sidecar.errors import TierError, TierUnavailable
 from pannier_sidecar.hedged_reads import HedgedReads
 from pannier_sidecar.invalidation import Invalidations
 from pannier_sidecar.l3_reads import L3Reads
 from pannier_sidecar.lease import LeaseBounds
 from pannier_sidecar.live_plan import LivePlan
 from pannier_sidecar.loader import Loader
+from pannier_sidecar.loads import Loads
 from pannier_sidecar.metrics import GroupCounters, Metrics
 from pannier_sidecar.observer import Observer
-from pannier_sidecar.plan import GroupPlan, ReadPlan
+from pannier_sidecar.on_demand.computed_loads import ComputedLoads
+from pannier_sidecar.on_demand.feature_servers import FeatureServers
+from pannier_sidecar.on_demand.server_client import ServerClient
+from pannier_sidecar.plan import ReadPlan
 from pannier_sidecar.read_path import ReadAnswer, ReadPath
 from pannier_sidecar.recent_writes import RecentWrites
-from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, RowKey, TimelinePage, TimelineQuery
 from pannier_sidecar.shadow import Shadow
 from pannier_sidecar.shared_flight import SharedFlight
 from pannier_sidecar.strong_looks import StrongLooks
@@ -58,104 +62,6 @@ QUICK = Heartbeat(ping_seconds=0.05, connect_seconds=0.5, longest_pause_seconds=
 """So that a test need not wait seconds for what takes seconds."""
 
 
-class WatchedStore:
-    """A store that tells what it was asked, and answers when and how the test says."""
-
-    def __init__(self, inner: Store) -> None:
-        self._inner = inner
-        self.reads: list[tuple[str, str, bool]] = []
-        """(group, id, strong) of every key read, in order."""
-        self.ranges: list[TimelineQuery] = []
-        self.erasures: asyncio.Queue[str] = asyncio.Queue()
-        """Ids that were erased, page by page."""
-        self.error: TierError | None = None
-        self.reading = asyncio.Event()
-        """Set as soon as a read has arrived."""
-        self.may_answer = asyncio.Event()
-        self.may_answer.set()
-        self.lagging: dict[tuple[str, str], Row | None] = {}
-        """What eventual reads still say of a record, as a replica that lags behind."""
-
-    async def read_records(
-        self, keys: Sequence[RowKey], *, strong: bool, timeout_seconds: float
-    ) -> list[Row | TierError | None]:
-        self.reads += [(key.plan.name, key.id, strong) for key in keys]
-        rows = await self._inner.read_records(keys, strong=strong, timeout_seconds=timeout_seconds)
-        if not strong:
-            rows = [self.lagging.get((k.plan.name, k.id), row) for k, row in zip(keys, rows, strict=True)]
-        await self._pass()
-        return [self.error] * len(keys) if self.error is not None else rows
-
-    async def read_timelines(
-        self, queries: Sequence[TimelineQuery], *, strong: bool, timeout_seconds: float, now_us: int
-    ) -> list[TimelinePage | TierError]:
-        self.reads += [(query.plan.name, query.id, strong) for query in queries]
-        self.ranges += queries
-        pages = await self._inner.read_timelines(
-            queries, strong=strong, timeout_seconds=timeout_seconds, now_us=now_us
-        )
-        await self._pass()
-        return [self.error] * len(queries) if self.error is not None else pages
-
-    async def write(self, puts: Sequence[Put], *, timeout_seconds: float, now_us: int) -> list[PutOutcome]:
-        if self.error is not None:
-            return [PutOutcome(verdict="unknown", reason=self.error.reason) for _ in puts]
-        return await self._inner.write(puts, timeout_seconds=timeout_seconds, now_us=now_us)
-
-    async def erase(
-        self,
-        plan: GroupPlan,
-        row_id: str,
-        *,
-        timeout_seconds: float,
-        now_us: int,
-        max_rows: int = 1000,
-        fence: Row | None = None,
-    ) -> Erasure:
-        self.erasures.put_nowait(row_id)
-        if self.error is not None:
-            raise self.error
-        return await self._inner.erase(
-            plan, row_id, timeout_seconds=timeout_seconds, now_us=now_us, max_rows=max_rows, fence=fence
-        )
-
-    async def check(self, plans: Sequence[GroupPlan]) -> dict[str, TierError | None]:
-        return await self._inner.check(plans)
-
-    async def create_tables(self, plans: Sequence[GroupPlan]) -> None:
-        await self._inner.create_tables(plans)
-
-    async def __aenter__(self) -> Self:
-        await self._inner.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._inner.__aexit__(kind, error, trace)
-
-    async def _pass(self) -> None:
-        self.reading.set()
-        await self.may_answer.wait()
-
-    def hold(self) -> None:
-        """Let reads arrive, and answer none before `release`."""
-        self.reading.clear()
-        self.may_answer.clear()
-
-    def release(self) -> None:
-        """Answer."""
-        self.may_answer.set()
-
-    def fail(self) -> None:
-        """Be down from now on."""
-        self.error = TierUnavailable("l3", "is down")
-
-    def recover(self) -> None:
-        """Be up again."""
-        self.error = None
-
-
 @dataclass
 class Core:
     """A serving core in a test's hands."""
@@ -166,6 +72,7 @@ class Core:
     l1: L1Cache
     recent: RecentWrites
     metrics: Metrics
+    loads: Loads
     loader: Loader
     reads: ReadPath
     writes: WritePath
@@ -220,7 +127,7 @@ class Core:
 
     async def settle(self) -> None:
         """Let loads and what they put into L2 come to rest."""
-        await self.loader.settled()
+        await self.loads.settled()
         await self.shadow.settled()
         if self.writer is not None:
             assert await self.writer.drain(5)
@@ -249,6 +156,7 @@ async def serving(
     lease_bounds: LeaseBounds = PATIENT,
     listen_url: str | None = None,
     heartbeat: Heartbeat = QUICK,
+    feature_servers: Mapping[str, Address] = MappingProxyType({}),
 ) -> AsyncIterator[Core]:
     """Open a core over a store in ``directory``, or over one that is shared with another core.
 
@@ -322,6 +230,10 @@ async def serving(
             live.watch(invalidations.follow)
             await owned.enter_async_context(subscription)
             await until(lambda: subscription.is_listening)
+        client = await owned.enter_async_context(ServerClient(ca_file=None, development=feature_servers))
+        computed = await owned.enter_async_context(
+            ComputedLoads(FeatureServers(client, clock, metrics), l1, clock, metrics)
+        )
         naps: asyncio.Queue[asyncio.Future[None]] = asyncio.Queue()
 
         async def sleep(_seconds: float) -> None:
@@ -339,6 +251,7 @@ async def serving(
                 clock=clock,
                 metrics=metrics,
                 timeout_seconds=timeout_seconds,
+                forget_computed=computed.forget,
                 sleep=sleep,
             )
         )
@@ -358,9 +271,10 @@ async def serving(
             metrics=metrics,
             dice=lambda: dice,
         )
+        loads = Loads(loader, computed)
         reads = ReadPath(
             l1=l1,
-            loader=loader,
+            loads=loads,
             lane=admission.reads,
             shadow=shadow,
             observer=observer,
@@ -376,6 +290,7 @@ async def serving(
             l1,
             recent,
             metrics,
+            loads,
             loader,
             reads,
             writes,

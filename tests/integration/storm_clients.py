@@ -140,6 +140,7 @@ class Clients:
             clock=core.clock,
             metrics=core.metrics,
             timeout_seconds=5.0,
+            forget_computed=core.l1.drop,
         )
         return dataclasses.replace(core, writes=path)
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from tests.builders import a_group
-from tests.integration.serving import WatchedStore
 from tests.integration.several_sidecars import LONG, forget, heard, hears, sidecars
+from tests.integration.watched_store import WatchedStore
 from tests.servers import RedisServer
 from tests.tcp_proxy import HOST, TcpProxy
 

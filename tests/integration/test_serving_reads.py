@@ -174,15 +174,6 @@ async def test_hot_reads_are_sampled_into_the_entry(tmp_path: Path) -> None:
         assert core.l1.segment(core.plan.groups["clicks"]).entries["a"].reads == 5 * SAMPLE
 
 
-async def test_an_on_demand_group_is_unknown_and_touches_no_tier(tmp_path: Path) -> None:
-    """What nobody stores is neither found nor missing here."""
-    group = a_group("live", storage_mode="None", local="Disabled", remote="Disabled")
-    async with serving(tmp_path, group) as core:
-        row = await core.row("live", "a")
-        assert (row["status"], row["reason"]) == ("unknown", "OnDemandNotServed")
-        assert core.store.reads == []
-
-
 async def test_a_disabled_l1_is_neither_read_nor_filled(tmp_path: Path) -> None:
     """Every read goes below."""
     async with serving(tmp_path, a_group(local="Disabled", **NO_L2)) as core:

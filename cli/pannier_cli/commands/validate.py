@@ -88,28 +88,15 @@ def document(found: Manifests, groups: Sequence[CatalogGroup]) -> dict[str, Any]
             }
             for problem in found.problems
         ],
-        "notes": notes(found),
+        "notes": list(found.notes),
     }
-
-
-def notes(found: Manifests) -> list[str]:
-    """What is no fault, and may surprise: documents of other kinds, groups that are not served yet."""
-    return [
-        *found.notes,
-        *(
-            f"{manifest.file}:{manifest.name_line}: {manifest.group.spec.group_name} is computed on demand, "
-            "which sidecars do not do yet: its rows are answered unknown (OnDemandNotServed)"
-            for manifest in found.groups
-            if manifest.group.spec.on_demand is not None
-        ),
-    ]
 
 
 def _show(found: Manifests, groups: Sequence[CatalogGroup], paths: Sequence[Path], stdin: str) -> None:
     if groups:
         print_policies(console(), groups)
     complaints = error_console()
-    for note in notes(found):
+    for note in found.notes:
         complaints.print(f"[dim]note: {escape(visible(note))}[/]", soft_wrap=True)
     for problem in found.problems:
         _complain(complaints, problem, stdin)

@@ -45,6 +45,7 @@ _NOTES: Final[dict[tuple[str, str], Schema]] = {
     ("Read", "since"): {"description": f"Inclusive: {_MOMENT}."},
     ("Read", "until"): {"description": f"Inclusive: {_MOMENT}."},
     ("Read", "max_age_seconds"): {"description": "Rows whose event time is older are marked `outdated`."},
+    ("Read", "context"): {"description": "For groups that are computed: what the server computes with."},
     ("WriteRequest", "writes"): {"maxItems": MAX_WRITES, "items": {"$ref": "#/components/schemas/WriteItem"}},
     ("WriteItem", "features"): {"description": "Values by feature name; null is a value."},
     ("WriteItem", "event_time"): {"description": "Records: RFC 3339 or integer microseconds."},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ MAX_READS: Final = 100
 MAX_IDS_PER_READ: Final = 1_000
 MAX_ROWS: Final = 5_000
 MAX_TIMEOUT_MS: Final = 60_000
+MAX_CONTEXT_BYTES: Final = 16 * 1024
 
 Moment = int | str
 """A point in time as a request may say it: integer in the group's unit, RFC 3339, or relative (``-7d``)."""
@@ -29,6 +30,8 @@ class Read(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     until: Moment | None = None
     max_age_seconds: float | None = None
     """Rows whose event time is older are marked ``outdated``."""
+    context: dict[str, Any] | None = None
+    """What a feature server may compute with beside the id; only groups that are computed take one."""
 
 
 class ReadRequest(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):

@@ -30,6 +30,7 @@ from pannier_sidecar.clock import Clock
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import ReadPlan
 from pannier_sidecar.read_path import ReadAnswer, ReadPath
+from pannier_sidecar.trace_context import enter_trace
 from pannier_sidecar.write_path import WritePath, WriteResult
 
 T = TypeVar("T")
@@ -76,11 +77,11 @@ class DataRoutes:
         plan = self._current_plan()
         if "?" in request.raw_path:
             strings = queries.wants_int64_strings(queries.parameters(request, queries.READ_PARAMETERS))
-            return self._of_read(await self._reads.read(asked, plan, int64_strings=strings))
+            return self._of_read(await self._read_long(request, asked, plan, int64_strings=strings))
         body = self._reads.answer_from_l1(asked, plan)
         if body is not None:
             return hot_answer(request, body)
-        answer = await self._reads.read(asked, plan)
+        answer = await self._read_long(request, asked, plan)
         is_plain = answer.status == HTTPStatus.OK and not answer.timings
         return hot_answer(request, answer.body) if is_plain else self._of_read(answer)
 
@@ -93,7 +94,7 @@ class DataRoutes:
             explain=queries.switch(given, "explain"),
         )
         strings = queries.wants_int64_strings(given)
-        answer = await self._reads.read(asked, self._current_plan(), int64_strings=strings)
+        answer = await self._read_long(request, asked, self._current_plan(), int64_strings=strings)
         if answer.status == HTTPStatus.OK:
             answer = answer._replace(body=only_row(answer.body))
         return self._of_read(answer)
@@ -171,6 +172,12 @@ class DataRoutes:
                 "NotReady", "no catalog is loaded yet; /readyz of the admin port tells"
             )
         return plan
+
+    async def _read_long(
+        self, request: web.BaseRequest, asked: ReadRequest, plan: ReadPlan, *, int64_strings: bool = False
+    ) -> ReadAnswer:
+        enter_trace(request.headers)
+        return await self._reads.read(asked, plan, int64_strings=int64_strings)
 
     async def _write(self, body: bytes) -> list[WriteResult]:
         return await self._writes.write(take_in(self._current_plan(), body, self._clock.now_us()))
