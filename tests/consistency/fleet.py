@@ -126,7 +126,7 @@ class RedisLink:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
-            await self._process.communicate()
+            await self._process.wait()  # not communicate: a failure may have left somebody reading
 
     def __repr__(self) -> str:
         return f"<RedisLink {HOST}:{self.port} to {self._redis!r}>"
