@@ -27,6 +27,7 @@ COMMANDS = MappingProxyType(
     {
         "serve": "Serve feature groups on localhost.",
         "operator": "Reconcile FeatureGroups of a cluster.",
+        "webhook": "Add sidecars to pods of a cluster.",
         "validate": "Check FeatureGroup manifests and show what they come to.",
         "groups": "List what a sidecar serves.",
         "get": "Read features of ids.",

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from aiohttp import web
 
 from pannier.option_values import Address
 from pannier_operator.errors import CannotStart
-from pannier_operator.metrics import CONTENT_TYPE, Metrics
+from pannier_operator.metrics import CONTENT_TYPE
 
 Judge = Callable[[], str | None]
 """Says what is wrong; None = nothing."""
 _UNWELL: Final = 503
 
 
+class Exposed(Protocol):
+    """What has metrics to tell."""
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        ...
+
+
 class Admin:
     """The server of health and metrics, owned through ``async with``."""
 
-    def __init__(self, address: Address, metrics: Metrics, *, live: Judge, ready: Judge) -> None:
+    def __init__(self, address: Address, metrics: Exposed, *, live: Judge, ready: Judge) -> None:
         self._address = address
         self._metrics = metrics
         self._judges = {"/livez": live, "/readyz": ready}

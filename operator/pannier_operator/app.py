@@ -21,7 +21,7 @@ from pannier_operator.admin import Admin
 from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.gate import Gate
 from pannier_operator.admission.neighbourhood import Neighbourhood
-from pannier_operator.admission.server import AdmissionServer
+from pannier_operator.admission.server import VALIDATE, AdmissionServer
 from pannier_operator.clock import Clock, SystemClock
 from pannier_operator.crd_check import check_crd
 from pannier_operator.errors import KubeFault
@@ -108,7 +108,7 @@ class Operator:
             Path(settings.admission_key),
             self._metrics.count_certificate,
         )
-        webhook = AdmissionServer(settings.admission, certificate, gate.judge)
+        webhook = AdmissionServer(settings.admission, certificate, {VALIDATE: gate.judge})
         return await owned.enter_async_context(webhook)
 
     async def __aexit__(

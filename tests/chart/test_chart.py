@@ -37,7 +37,7 @@ every_values = pytest.mark.parametrize("name", sorted(VALUES))
 
 def settings_of(objects: list[Object], shared_tables: str | None = None) -> Settings:
     """What the operator makes of the Deployment's arguments."""
-    flags = arguments_of(pick(objects, "Deployment"))
+    flags = arguments_of(pick(objects, "Deployment", "-operator"))
     if shared_tables is not None:
         flags["shared-tables"] = shared_tables
     return load({name.replace("-", "_"): value for name, value in flags.items()}, {})
@@ -55,12 +55,17 @@ def test_objects_are_where_and_whose_they_should_be(name: str) -> None:
     objects = render(VALUES[name])
     listed = [(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"]) for o in objects]
     assert len(set(listed)) == len(listed)
-    of_cluster = ("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition")
+    of_cluster = (
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    )
     for one in objects:
         metadata, kind = one["metadata"], one["kind"]
-        is_of_cluster = kind in of_cluster or kind == "ValidatingWebhookConfiguration"
         allowed = {NAMESPACE, *VALUES[name].get("operator", {}).get("namespaces", [])}
-        assert is_of_cluster or metadata["namespace"] in allowed, metadata
+        assert kind in of_cluster or metadata["namespace"] in allowed, metadata
         assert kind == "CustomResourceDefinition" or "app.kubernetes.io/instance" in metadata["labels"]
 
 
@@ -102,7 +107,8 @@ def test_pods_are_restricted(name: str) -> None:
     objects = render(VALUES[name])
     pods = [o["spec"]["template"]["spec"] for o in objects if o["kind"] == "Deployment"]
     pods += [o["spec"] for o in objects if o["kind"] == "Pod"]
-    assert len(pods) == 2
+    injects = VALUES[name].get("injection", {}).get("mode") == "Webhook"
+    assert len(pods) == 2 + injects
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -116,7 +122,7 @@ def test_pods_are_restricted(name: str) -> None:
 
 def test_probes_ask_the_admin_port() -> None:
     """The paths that `pannier_operator.admin` serves, at the port that the flag names."""
-    deployment = pick(render(VALUES["webhook"]), "Deployment")
+    deployment = pick(render(VALUES["webhook"]), "Deployment", "-operator")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert container["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "admin"}
@@ -197,7 +203,7 @@ def test_shared_tables_reach_the_operator(tmp_path: Path) -> None:
     assert yaml.safe_load(file.read_text()) == VALUES["full"]["operator"]["sharedTables"]
     assert settings_of(objects, str(file)).shared_tables == str(file)
     stamps = {
-        pick(render(values), "Deployment")["spec"]["template"]["metadata"]["annotations"][
+        pick(render(values), "Deployment", "-operator")["spec"]["template"]["metadata"]["annotations"][
             "pannier.dev/shared-tables"
         ]
         for values in (VALUES["full"], VALUES["default"])

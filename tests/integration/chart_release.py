@@ -37,7 +37,7 @@ class Release:
     @property
     def account(self) -> str:
         """What the API server calls the operator."""
-        pod = pick(self.objects, "Deployment")["spec"]["template"]["spec"]
+        pod = pick(self.objects, "Deployment", "-operator")["spec"]["template"]["spec"]
         return f"system:serviceaccount:{self.namespace}:{pod['serviceAccountName']}"
 
     def user(self) -> User:
@@ -81,7 +81,7 @@ class Release:
 
     def operator(self, dynamodb_url: str, user: User) -> OperatorProcess:
         """The operator as the Deployment starts it."""
-        flags = arguments_of(pick(self.objects, "Deployment"))
+        flags = arguments_of(pick(self.objects, "Deployment", "-operator"))
         del flags["admin"]  # an address of this machine, as all that follows
         flags["dynamodb-endpoint-url"] = dynamodb_url
         if "shared-tables" in flags:

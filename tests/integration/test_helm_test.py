@@ -146,7 +146,7 @@ def selects(selector: dict[str, Any] | None, labels: dict[str, str]) -> bool:
 def is_led_to_the_operator(release: Release, of_test: dict[str, str]) -> bool:
     """Whether the Service leads to the operator's admin port, and not to the pod that tests it."""
     service = pick(release.objects, "Service", "-operator")["spec"]
-    template = pick(release.objects, "Deployment")["spec"]["template"]
+    template = pick(release.objects, "Deployment", "-operator")["spec"]["template"]
     (port,) = [port for port in service["ports"] if port["port"] == 8472]
     (container,) = template["spec"]["containers"]
     named = {known["name"]: known["containerPort"] for known in container["ports"]}

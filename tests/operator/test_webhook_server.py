@@ -22,7 +22,7 @@ from pannier.option_values import Address
 from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.gate import Gate
 from pannier_operator.admission.neighbourhood import Neighbourhood
-from pannier_operator.admission.server import AdmissionServer
+from pannier_operator.admission.server import VALIDATE, AdmissionServer
 from pannier_operator.clock import SystemClock
 from pannier_operator.errors import CannotStart
 from pannier_operator.kube.api_client import KubeApi
@@ -118,7 +118,7 @@ class Webhook:
         """One request over a connection of its own."""
         connector = aiohttp.TCPConnector(ssl=(trusting or self.pair).trust(), force_close=True)
         async with aiohttp.ClientSession(connector=connector) as client:  # noqa: SIM117
-            async with client.post(self.server.url, data=body) as answer:
+            async with client.post(self.server.url + VALIDATE, data=body) as answer:
                 return answer.status, await answer.text()
 
     async def review(self, new: dict[str, Any], operation: str = "CREATE") -> dict[str, Any]:
@@ -150,7 +150,9 @@ async def a_webhook(pair: Pair, *namespaces: str) -> AsyncIterator[Webhook]:
         around = Neighbourhood(api, namespaces, cluster_id=None, table_prefix=PREFIX)
         gate = Gate(around, SystemClock(), table_prefix=PREFIX, count=metrics.count_admission)
         certificate = ServingCertificate(pair.chain, pair.key, metrics.count_certificate)
-        async with AdmissionServer(ANYWHERE, certificate, gate.judge, refresh_seconds=0.05) as server:
+        async with AdmissionServer(
+            ANYWHERE, certificate, {VALIDATE: gate.judge}, refresh_seconds=0.05
+        ) as server:
             yield Webhook(server, pair, kubernetes, metrics)
 
 
@@ -268,7 +270,7 @@ async def test_an_address_that_is_taken_is_told_at_the_start(tmp_path: Path) -> 
         raise AssertionError
 
     address = Address(HOST, free_port())
-    async with AdmissionServer(address, certificate, never):
+    async with AdmissionServer(address, certificate, {VALIDATE: never}):
         with pytest.raises(CannotStart, match="--admission"):
-            async with AdmissionServer(address, certificate, never):
+            async with AdmissionServer(address, certificate, {VALIDATE: never}):
                 pass

@@ -136,7 +136,7 @@ async def run(size: Size, api: ApiServer, dynamodb_url: str, folder: Path, tell:
         edits_from, before = len(stage.samples), stage.arrivals.catalogs
         await stage.edit()
         behind = await stage.behind()
-        told = arguments_of(pick(stage.release.objects, "Deployment"))
+        told = arguments_of(pick(stage.release.objects, "Deployment", "-operator"))
         return Figures(
             groups=size.groups,
             namespaces=size.namespaces,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from cryptography import x509
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 Counted = Callable[[str], None]
@@ -28,6 +29,8 @@ class ServingCertificate:
         self._count = count
         self._tried = ""
         self._newest: ssl.SSLContext | None = None
+        self.expires_at = 0.0
+        """When the pair in use ends, in seconds since the epoch; 0 before there is one."""
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         """Hands each new connection to the newest good pair; there is none before `refresh` says so."""
         self.context.sni_callback = self._choose
@@ -58,6 +61,7 @@ class ServingCertificate:
             _log.warning("certificate_refused", file=str(self._chain), fault=str(error))
             return
         self._newest = context
+        self.expires_at = _end_of(self._chain)
         self._count("loaded")
         _log.info("certificate_loaded", file=str(self._chain))
 
@@ -68,3 +72,7 @@ class ServingCertificate:
 
     def __repr__(self) -> str:
         return f"<ServingCertificate {self._chain} {'loaded' if self._newest else 'not loaded'}>"
+
+
+def _end_of(chain: Path) -> float:
+    return x509.load_pem_x509_certificate(chain.read_bytes()).not_valid_after_utc.timestamp()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http
 from typing import Any, Final, Literal
 
@@ -57,6 +58,9 @@ def answer(uid: str, verdict: Verdict) -> dict[str, Any]:
             "reason": reason,
             "message": f"{reason}: {message}",
         }
+    if verdict.patch:
+        patch = base64.b64encode(msgspec.json.encode(verdict.patch)).decode()
+        response |= {"patchType": "JSONPatch", "patch": patch}
     if verdict.warnings:
         response["warnings"] = list(verdict.warnings)
     return {"apiVersion": REVIEW_VERSION, "kind": "AdmissionReview", "response": response}

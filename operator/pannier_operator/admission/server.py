@@ -1,7 +1,7 @@
-"""The webhook over HTTPS: POST /validate takes an AdmissionReview v1. No rule is decided here.
+"""A webhook over HTTPS: each path takes an AdmissionReview v1. No rule is decided here.
 
 The address is taken at once, so that a bad one is told at the start. Serving begins when there is a
-certificate, which may come later than the operator: that never waits for its webhook.
+certificate, which may come later than the process: the operator never waits for its webhook.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import http
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,7 +22,10 @@ from pannier_operator.admission.review import Review, ReviewInvalid, answer, rea
 from pannier_operator.admission.verdict import Verdict
 from pannier_operator.errors import CannotStart
 
-PATH: Final = "/validate"
+VALIDATE: Final = "/validate"
+"""Where FeatureGroups are judged."""
+MUTATE: Final = "/mutate"
+"""Where pods get their sidecars."""
 REFRESH_SECONDS: Final = 5.0
 """How often the files of the certificate are looked at."""
 _MAX_BODY: Final = 8 * 1024**2
@@ -32,19 +35,22 @@ Judge = Callable[[Review], Awaitable[Verdict]]
 
 
 class AdmissionServer:
-    """The listening side of the webhook, owned through ``async with``."""
+    """The listening side of a webhook, owned through ``async with``."""
 
     def __init__(
         self,
         address: Address,
         certificate: ServingCertificate,
-        judge: Judge,
+        judges: Mapping[str, Judge],
         *,
+        flag: str = "--admission",
         refresh_seconds: float = REFRESH_SECONDS,
     ) -> None:
+        """``judges``: by path; ``flag``: what named the address."""
+        self._flag = flag
         self._address = address
         self._certificate = certificate
-        self._judge = judge
+        self._judges = judges
         self._refresh_seconds = refresh_seconds
         self.is_serving = False
         self.url = ""
@@ -52,11 +58,12 @@ class AdmissionServer:
     async def __aenter__(self) -> Self:
         """Take the address; raises `CannotStart`."""
         application = web.Application(client_max_size=_MAX_BODY)
-        application.router.add_post(PATH, self._validate)
+        for path in self._judges:
+            application.router.add_post(path, self._judged)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-        self._socket = _bound(self._address)
+        self._socket = _bound(self._address, self._flag)
         host, port = self._socket.getsockname()[:2]
-        self.url = f"https://{Address(host, port)}{PATH}"
+        self.url = f"https://{Address(host, port)}"
         await self._runner.setup()
         await self._refresh()
         self._refreshing = asyncio.create_task(self._refresh_for_ever(), name="webhook certificate")
@@ -84,18 +91,19 @@ class AdmissionServer:
             )
             await site.start()
 
-    async def _validate(self, request: web.Request) -> web.Response:
+    async def _judged(self, request: web.Request) -> web.Response:
         try:
             review = read_review(await request.read())
         except ReviewInvalid as invalid:
             return web.Response(status=http.HTTPStatus.BAD_REQUEST, text=f"{invalid}\n")
-        return web.json_response(answer(review.uid, await self._judge(review)))
+        verdict = await self._judges[request.path](review)
+        return web.json_response(answer(review.uid, verdict))
 
     def __repr__(self) -> str:
         return f"<AdmissionServer at {self.url} {'serving' if self.is_serving else 'without certificate'}>"
 
 
-def _bound(address: Address) -> socket.socket:
+def _bound(address: Address, flag: str) -> socket.socket:
     taken = contextlib.ExitStack()
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
@@ -106,6 +114,6 @@ def _bound(address: Address) -> socket.socket:
         listening.bind(where)
     except OSError as error:
         taken.close()
-        raise CannotStart(f"--admission {address}: {error.strerror or error}") from error
+        raise CannotStart(f"{flag} {address}: {error.strerror or error}") from error
     taken.pop_all()
     return listening

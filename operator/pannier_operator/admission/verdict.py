@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
+from pannier.errors import Problem
 from pannier_operator.admission.asking import Ask, Neighbour
 from pannier_operator.catalogs.catalog_content import visible_to
 from pannier_operator.catalogs.scope import not_published_in
@@ -36,8 +37,10 @@ class Known:
 class Verdict:
     """The answer to one request."""
 
-    refusal: Finding | None = None
+    refusal: Finding | Problem | None = None
     warnings: tuple[str, ...] = ()
+    patch: tuple[dict[str, Any], ...] = ()
+    """JSON patch (RFC 6902) of the object."""
 
 
 ALLOWED: Final = Verdict()

@@ -1,0 +1,1 @@
+"""Adding sidecars to pods: what is added (template), what a pod may choose (wishes), the pod (mutation)."""
