@@ -22,12 +22,14 @@ from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.gate import Gate
 from pannier_operator.admission.neighbourhood import Neighbourhood
 from pannier_operator.admission.server import VALIDATE, AdmissionServer
+from pannier_operator.certificates.keeper import CertificateKeeper, Kept
 from pannier_operator.clock import Clock, SystemClock
 from pannier_operator.crd_check import check_crd
 from pannier_operator.errors import KubeFault
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import find_credentials
 from pannier_operator.kube.leases import Leases
+from pannier_operator.kube.tls_objects import TlsObjects
 from pannier_operator.leader import Leader, Patience, Replica
 from pannier_operator.leadership import Leadership, Terms
 from pannier_operator.metrics import Metrics
@@ -85,6 +87,7 @@ class Operator:
             Admin(settings.admin, self._metrics, live=self._not_alive, ready=self._not_ready)
         )
         self._webhook = await self._open_webhook(owned)
+        self._keeper = await self._open_keeper(owned, leases.namespace)
         self._metrics.watch(self._gauges)
 
     async def _open_webhook(self, owned: contextlib.AsyncExitStack) -> AdmissionServer | None:
@@ -111,6 +114,23 @@ class Operator:
         webhook = AdmissionServer(settings.admission, certificate, {VALIDATE: gate.judge})
         return await owned.enter_async_context(webhook)
 
+    async def _open_keeper(
+        self, owned: contextlib.AsyncExitStack, namespace: str
+    ) -> CertificateKeeper | None:
+        """Keep the webhooks' certificate while leading, where nobody else does."""
+        settings = self._settings
+        if settings.certificate_secret is None:
+            return None
+        api = await owned.enter_async_context(
+            KubeApi(
+                self._replica.credentials,
+                may_write=self.leadership.may_write,
+                count=self._metrics.count_request,
+            )
+        )
+        kept = Kept(settings.certificate_secret, settings.certificate_names, settings.certificate_hooks)
+        return CertificateKeeper(TlsObjects(api, namespace), kept, self._clock)
+
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -134,7 +154,10 @@ class Operator:
         try:
             async with leader:
                 self._leader = leader
-                await self._first_of(stopped, holding, asyncio.create_task(leader.run(), name="leader"))
+                work = [asyncio.create_task(leader.run(), name="leader")]
+                if self._keeper is not None:
+                    work.append(asyncio.create_task(self._keeper.run(), name="certificates"))
+                await self._first_of(stopped, holding, *work)
         finally:
             self._leader = None
             holding.cancel()

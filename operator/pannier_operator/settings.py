@@ -8,13 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, NamedTuple
 
 from pannier import option_values as values
 from pannier.errors import Problem
 from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier.spec_base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
+
+
+class Hook(NamedTuple):
+    """One webhook configuration."""
+
+    kind: Literal["mutating", "validating"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,10 @@ class Settings:
     """None = no webhook."""
     admission_certificate: str | None
     admission_key: str | None
+    certificate_secret: str | None
+    """None = somebody else makes the webhooks' certificate."""
+    certificate_names: tuple[str, ...]
+    certificate_hooks: tuple[Hook, ...]
     table_prefix: str
     cluster_id: str | None
     """None = the uid of namespace kube-system."""
@@ -54,6 +68,22 @@ def _names(text: str) -> tuple[str, ...]:
     """Parse ``a,b``: names of namespaces."""
     one = values.matching(DNS_LABEL_PATTERN, "reco")
     return tuple(one(name.strip()) for name in text.split(","))
+
+
+def _dns_names(text: str) -> tuple[str, ...]:
+    one = values.matching(DNS_SUBDOMAIN_PATTERN, "pannier-injector.pannier-system.svc")
+    return tuple(one(name.strip()) for name in text.split(","))
+
+
+def _hooks(text: str) -> tuple[Hook, ...]:
+    """Parse ``mutating/NAME,validating/NAME``."""
+    found = []
+    for part in text.split(","):
+        kind, slash, name = part.strip().partition("/")
+        if not slash or kind not in {"mutating", "validating"}:
+            raise ValueError(f"{part!r} is no mutating/NAME or validating/NAME")
+        found.append(Hook(kind, values.matching(DNS_SUBDOMAIN_PATTERN, "pannier")(name)))  # type: ignore[arg-type]
+    return tuple(found)
 
 
 _NAMESPACE: Final[Callable[[str], str]] = values.matching(DNS_LABEL_PATTERN, "pannier-system")
@@ -90,6 +120,28 @@ OPTIONS: Final = (
         " operator.",
     ),
     Option("admission_key", "FILE", values.path_text, None, "PEM of the key of --admission-certificate."),
+    Option(
+        "certificate_secret",
+        "NAME",
+        values.matching(DNS_SUBDOMAIN_PATTERN, "pannier-tls"),
+        None,
+        "Make and renew the webhooks' certificate, in this Secret of the Lease's namespace, and its authority"
+        " in NAME-authority. Both have to be there. Absent: somebody else does.",
+    ),
+    Option(
+        "certificate_names",
+        "A,B",
+        _dns_names,
+        None,
+        "DNS names of the certificate of --certificate-secret.",
+    ),
+    Option(
+        "certificate_hooks",
+        "KIND/NAME,...",
+        _hooks,
+        None,
+        "Webhook configurations that are to trust it: mutating/NAME or validating/NAME.",
+    ),
     Option(
         "table_prefix",
         "PREFIX",
@@ -194,12 +246,13 @@ def load(flags: Mapping[str, str | bool | None], env: Mapping[str, str]) -> Sett
     problems += _across(parsed)
     if problems:
         raise SettingsInvalid(problems)
-    parsed["namespaces"] = parsed["namespaces"] or ()
+    for several in ("namespaces", "certificate_names", "certificate_hooks"):
+        parsed[several] = parsed[several] or ()
     return Settings(**parsed)
 
 
 def _across(parsed: Mapping[str, Any]) -> list[Problem]:
-    return [*_lease_order(parsed), *_webhook_whole(parsed)]
+    return [*_lease_order(parsed), *_webhook_whole(parsed), *_certificate_whole(parsed)]
 
 
 def _lease_order(parsed: Mapping[str, Any]) -> list[Problem]:
@@ -224,3 +277,13 @@ def _webhook_whole(parsed: Mapping[str, Any]) -> list[Problem]:
     message = f"goes with {' and '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} absent"
     given = next("--" + name.replace("_", "-") for name in names if parsed[name] is not None)
     return [Problem(given, "InvalidSetting", message)]
+
+
+def _certificate_whole(parsed: Mapping[str, Any]) -> list[Problem]:
+    """A certificate without names serves nobody, and one that nobody trusts neither."""
+    names = ("certificate_secret", "certificate_names", "certificate_hooks")
+    absent = ["--" + name.replace("_", "-") for name in names if not parsed[name]]
+    if len(absent) in {0, len(names)}:
+        return []
+    given = next("--" + name.replace("_", "-") for name in names if parsed[name])
+    return [Problem(given, "InvalidSetting", f"goes with {' and '.join(absent)}")]

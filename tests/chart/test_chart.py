@@ -25,7 +25,7 @@ from tests.permissions import Rules, operator_rights
 
 from pannier_operator.kube.config_maps import MAX_SHARDS, map_name
 from pannier_operator.metrics import CONDITION, COUNTERS, GAUGES
-from pannier_operator.settings import Settings, load
+from pannier_operator.settings import Hook, Settings, load
 
 VALUES: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in (Path(__file__).parent / "values").glob("*.yaml")
@@ -33,6 +33,11 @@ VALUES: dict[str, dict[str, Any]] = {
 VALUES["default"] = {}
 CRD = "featuregroups.pannier.dev"
 every_values = pytest.mark.parametrize("name", sorted(VALUES))
+
+
+def injects(name: str) -> bool:
+    """Whether these values install the injector."""
+    return bool(VALUES[name].get("injection", {}).get("mode", "Webhook") == "Webhook")
 
 
 def settings_of(objects: list[Object], shared_tables: str | None = None) -> Settings:
@@ -96,7 +101,14 @@ def test_the_operator_takes_its_arguments(name: str) -> None:
 def test_the_defaults_are_those_of_the_operator() -> None:
     """Only where it runs is said in the chart; the rest is what the operator does by itself."""
     chart, own = settings_of(render()), load({}, {})
-    named = {"lease_namespace": NAMESPACE, "lease_name": "pannier-operator", "log_format": "json"}
+    named = {
+        "lease_namespace": NAMESPACE,
+        "lease_name": "pannier-operator",
+        "log_format": "json",
+        "certificate_secret": "pannier-tls",
+        "certificate_names": (f"pannier-injector.{NAMESPACE}.svc",),
+        "certificate_hooks": (Hook("mutating", f"{NAMESPACE}.pannier-injector"),),
+    }
     for field in Settings.__dataclass_fields__:
         assert getattr(chart, field) == named.get(field, getattr(own, field)), field
 
@@ -107,8 +119,7 @@ def test_pods_are_restricted(name: str) -> None:
     objects = render(VALUES[name])
     pods = [o["spec"]["template"]["spec"] for o in objects if o["kind"] == "Deployment"]
     pods += [o["spec"] for o in objects if o["kind"] == "Pod"]
-    injects = VALUES[name].get("injection", {}).get("mode") == "Webhook"
-    assert len(pods) == 2 + injects
+    assert len(pods) == 2 + injects(name)
     for pod in pods:
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -148,7 +159,8 @@ def test_a_restricted_operator_has_rights_in_its_namespaces_only() -> None:
     assert [(rule["resources"], rule["verbs"]) for rule in cluster["rules"]] == [
         (["customresourcedefinitions"], ["get"])
     ]
-    roles = [o for o in objects if o["kind"] == "Role" and not o["metadata"]["name"].endswith("-lease")]
+    own = ("-lease", "-tls")
+    roles = [o for o in objects if o["kind"] == "Role" and not o["metadata"]["name"].endswith(own)]
     assert [role["metadata"]["namespace"] for role in roles] == ["reco", "ads"]
     bindings = [o for o in objects if o["kind"].endswith("Binding")]
     subject = {"kind": "ServiceAccount", "name": "platform-pannier", "namespace": NAMESPACE}
@@ -171,13 +183,16 @@ def test_rights_are_those_of_the_reference() -> None:
     assert listed(pick(objects, "Role", "-lease")["rules"]) == listed(rights.lease)
 
 
-def test_no_wildcard_and_no_secret_is_granted() -> None:
-    """Whatever the values."""
+def test_no_wildcard_and_no_secret_of_others_is_granted() -> None:
+    """Whatever the values; the webhooks' certificate lies in two Secrets of the release."""
     for values in VALUES.values():
         for one in render(values):
             for rule in one.get("rules", ()) if one["kind"] in {"Role", "ClusterRole"} else ():
                 assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
-                assert not {"secrets", "pods"} & set(rule["resources"])
+                assert "pods" not in rule["resources"]
+                if "secrets" in rule["resources"]:
+                    assert rule["verbs"] == ["get", "patch"]
+                    assert all(name.endswith(("-tls", "-tls-authority")) for name in rule["resourceNames"])
 
 
 def test_the_webhook_is_asked_briefly_and_may_be_away() -> None:
@@ -199,7 +214,7 @@ def test_shared_tables_reach_the_operator(tmp_path: Path) -> None:
     """The file is what `--shared-tables` reads; another list starts the pods anew."""
     objects = render(VALUES["full"])
     file = tmp_path / "shared-tables.yaml"
-    file.write_text(pick(objects, "ConfigMap")["data"]["shared-tables.yaml"])
+    file.write_text(pick(objects, "ConfigMap", "-shared-tables")["data"]["shared-tables.yaml"])
     assert yaml.safe_load(file.read_text()) == VALUES["full"]["operator"]["sharedTables"]
     assert settings_of(objects, str(file)).shared_tables == str(file)
     stamps = {
@@ -230,8 +245,11 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
         ({"operator": {"workers": 0}}, "operator.workers"),
         ({"operator": {"namespaces": ["Not_A_Name"]}}, "operator.namespaces"),
         ({"operator": {"tablePrefix": "a.b"}}, "tablePrefix"),
-        ({"webhook": {"enabled": True}}, "webhook.secretName"),
         ({"webhook": {"enabled": True, "secretName": "x"}}, "webhook"),
+        ({"certificates": {"mode": "Provided"}}, "certificates"),
+        ({"certificates": {"mode": "CertManager"}}, "certificates"),
+        ({"injection": {"mode": "Sometimes"}}, "injection.mode"),
+        ({"sidecar": {"cpu": "fast"}}, "sidecar.cpu"),
         ({"webhook": {"failurePolicy": "Sometimes"}}, "failurePolicy"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
         ({"image": {"digest": "latest"}}, "image.digest"),

@@ -153,14 +153,3 @@ namespaces:
     matchExpressions:
     - {{ toJson $outside }}
 {{- end -}}
-
-{{- define "pannier.tlsSecret" -}}
-{{ default (printf "%s-tls" (include "pannier.fullname" .)) .Values.certificates.secretName }}
-{{- end -}}
-
-{{- define "pannier.caAnnotation" -}}
-{{- if .Values.certificates.injectCaFrom -}}
-annotations:
-  cert-manager.io/inject-ca-from: {{ .Values.certificates.injectCaFrom }}
-{{- end -}}
-{{- end -}}

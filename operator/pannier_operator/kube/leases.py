@@ -27,12 +27,12 @@ class Leases:
 
     def __init__(self, api: KubeApi, namespace: str, name: str) -> None:
         self._api = api
-        self._namespace = namespace
+        self.namespace = namespace
         self._name = name
 
     @property
     def _folder(self) -> str:
-        return f"/apis/coordination.k8s.io/v1/namespaces/{self._namespace}/leases"
+        return f"/apis/coordination.k8s.io/v1/namespaces/{self.namespace}/leases"
 
     async def read(self) -> Lease | None:
         """Read it; None = there is none yet."""
@@ -62,7 +62,7 @@ class Leases:
         return _lease(await self._api.replace(f"{self._folder}/{self._name}", {**body, "spec": spec}))
 
     def __repr__(self) -> str:
-        return f"<Leases {self._namespace}/{self._name}>"
+        return f"<Leases {self.namespace}/{self._name}>"
 
 
 def _lease(found: dict[str, Any]) -> Lease:
