@@ -23,6 +23,8 @@ MANIFEST: Final = "manifest.json"
 MAX_SHARD_BYTES: Final = 900 * 1024
 """Below the 1 MiB of a ConfigMap, with room for its metadata."""
 _SHARD_FRAME: Final = b'{"groups":[]}'
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a decoder raises for bytes that are no JSON, no UTF-8, or nested beyond measure."""
 
 
 class ShardEntry(msgspec.Struct, frozen=True):
@@ -105,7 +107,7 @@ def parse_manifest(data: Mapping[str, bytes]) -> CatalogManifest:
         raise _unusable("CatalogMissing", f"there is no {MANIFEST}; is the catalog mounted here?")
     try:
         manifest = msgspec.json.decode(data[MANIFEST], type=CatalogManifest)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _unusable("CatalogUnreadable", f"{MANIFEST} cannot be read: {error}") from error
     if manifest.format != FORMAT:
         raise _unusable(
@@ -136,7 +138,7 @@ def _verified(entry: ShardEntry, data: Mapping[str, bytes]) -> _Shard:
         raise _unusable("CatalogDamaged", f"{entry.name} does not match its digest in {MANIFEST}")
     try:
         return msgspec.json.decode(shard, type=_Shard)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise _unusable("CatalogUnreadable", f"{entry.name} cannot be read: {error}") from error
 
 
@@ -144,7 +146,7 @@ def _usable(raw: msgspec.Raw) -> CatalogGroup:
     """Decode one group and make sure that everything in it has a meaning here."""
     try:
         group = msgspec.json.decode(raw, type=CatalogGroup)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         path = f"groups.{_name_of(raw)}"
         raise SpecInvalid(
             [Problem(path, "GroupUnreadable", f"is not known to this release: {error}")]
@@ -164,7 +166,7 @@ def _name_of(raw: msgspec.Raw) -> str:
     """Read the name of a group that cannot be read otherwise."""
     try:
         return msgspec.json.decode(raw, type=_Named).group_name
-    except msgspec.DecodeError:
+    except _UNREADABLE:
         return "?"
 
 

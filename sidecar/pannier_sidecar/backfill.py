@@ -13,12 +13,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
 from pannier.keys import cache_key
 from pannier_sidecar.backfill_queue import DEFAULT_LIMITS, BoundedQueue, Entry, QueueLimits, Waiting, merged
+from pannier_sidecar.backoff import pause_seconds
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.ghost import RECORD_GHOST, TIMELINE_GHOST
 from pannier_sidecar.entry.lifetime import longest_kept_seconds
@@ -68,6 +69,7 @@ class L2Writer:
         latest: Callable[[GroupPlan], GroupPlan] = lambda plan: plan,
         limits: QueueLimits = DEFAULT_LIMITS,
         sender: bytes,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         """Take a tier and what surrounds it.
 
@@ -80,6 +82,7 @@ class L2Writer:
         self._clock = clock
         self._metrics = metrics
         self._dice = dice
+        self._sleep = sleep
         self._backfills = BoundedQueue(limits)
         self._unconfirmed = BoundedQueue(limits)
         self._floors = Floors()
@@ -173,8 +176,8 @@ class L2Writer:
                     failures = 0
                     continue
                 failures += 1
-                pause_seconds = min(_FIRST_PAUSE_SECONDS * 2**failures, _LONGEST_PAUSE_SECONDS)
-                await asyncio.sleep(pause_seconds * (0.5 + self._dice() / 2))
+                first, longest = _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS
+                await self._sleep(pause_seconds(failures, first=first, longest=longest, draw=self._dice()))
             self._idle.set()
 
     async def _flush(self) -> bool:

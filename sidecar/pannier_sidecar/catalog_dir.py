@@ -17,8 +17,9 @@ from typing import Final, Self
 import structlog
 
 from pannier.catalog import Catalog
-from pannier.catalog_rendering import MANIFEST, ParsedCatalog, parse, parse_manifest
+from pannier.catalog_rendering import MANIFEST, ParsedCatalog, RejectedGroup, parse, parse_manifest
 from pannier.errors import Problem, SpecInvalid
+from pannier_sidecar.on_demand_plan import server_plan
 
 _LINK: Final = "..data"
 _log = structlog.get_logger(__name__)
@@ -42,6 +43,19 @@ def keep_last_good(parsed: ParsedCatalog, previous: Catalog | None) -> Catalog:
     before = {group.group_name: group for group in previous.groups} if previous else {}
     kept = tuple(before[r.group_name] for r in parsed.rejected if r.group_name in before)
     return Catalog(revision=parsed.catalog.revision, groups=parsed.catalog.groups + kept)
+
+
+def reject_uncallable(parsed: ParsedCatalog) -> ParsedCatalog:
+    """Reject the groups whose feature server this release cannot call: what the contract does not look at."""
+    usable, rejected = [], list(parsed.rejected)
+    for group in parsed.catalog.groups:
+        try:
+            server_plan(group)
+        except SpecInvalid as invalid:
+            rejected.append(RejectedGroup(group.group_name, invalid.problems[0]))
+        else:
+            usable.append(group)
+    return ParsedCatalog(Catalog(revision=parsed.catalog.revision, groups=tuple(usable)), tuple(rejected))
 
 
 class CatalogDirectory:
@@ -80,6 +94,12 @@ class CatalogDirectory:
         except OSError as error:
             message = f"{error.filename} cannot be read: {error.strerror or error}"
             self._complain((Problem("catalog", "CatalogUnreadable", message),))
+        except Exception as error:  # noqa: BLE001 - logged whole: one that trips our own code ends nothing
+            message = f"trips this release: {type(error).__name__}; the log holds the cause"
+            problem = Problem("catalog", "CatalogNotAdopted", message)
+            if problem not in self.problems:
+                _log.exception("catalog_not_adopted")
+            self._complain((problem,))
         else:
             return True
         return False
@@ -89,7 +109,7 @@ class CatalogDirectory:
         if self.catalog is not None and revision <= self.catalog.revision:
             message = f"revision {revision} is not above {self.catalog.revision}, which is served"
             raise SpecInvalid([Problem("catalog", "CatalogOlder", message)])
-        parsed = parse(files)
+        parsed = reject_uncallable(parse(files))
         catalog = keep_last_good(parsed, self.catalog)
         self._adopt(catalog)
         self.catalog, self._seen = catalog, files[MANIFEST]
@@ -118,11 +138,7 @@ class CatalogDirectory:
     async def _follow(self) -> None:
         while True:
             await self._sleep(self._interval_seconds)
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001 - logged whole, and see below
-                # a catalog that trips our own code must not end the following of later ones
-                _log.exception("catalog_not_adopted")
+            self.look()
 
     def __repr__(self) -> str:
         revision = self.catalog.revision if self.catalog else None

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Literal
 
 import msgspec
 
 from pannier.catalog import CatalogGroup
+from pannier.errors import Problem, SpecInvalid
 
-_SCHEMES: Final = {"HTTP": "http", "HTTPS": "https"}
+
+class _Service(msgspec.Struct, frozen=True, rename="camel"):
+    name: str
+    port: int
+    scheme: Literal["HTTP", "HTTPS"]
+    path: str
+    namespace: str | None = None
+
+
+class _OnDemand(msgspec.Struct, frozen=True, rename="camel"):
+    """``onDemand`` of a catalog, as far as this release knows it."""
+
+    service: _Service
+    timeout_milliseconds: int
+    max_concurrency: int
+    on_failure: Literal["Unknown", "Fail"]
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
@@ -45,20 +61,26 @@ class ServerPlan(msgspec.Struct, frozen=True):
 
 
 def server_plan(group: CatalogGroup) -> ServerPlan | None:
-    """The feature server of a group; None = it is stored."""
-    spec: dict[str, Any] | None = group.on_demand
-    if spec is None:
+    """The feature server of a group; None = it is stored. Raises `SpecInvalid` for one of a later release."""
+    if group.on_demand is None:
         return None
-    service: dict[str, Any] = spec["service"]
+    try:
+        spec = msgspec.convert(group.on_demand, _OnDemand)
+    except msgspec.ValidationError as error:
+        message = f"is not known to this release: {error}"
+        raise SpecInvalid(
+            [Problem(f"groups.{group.group_name}.onDemand", "GroupUnreadable", message)]
+        ) from error
+    service = spec.service
     return ServerPlan(
         address=ServerAddress(
-            scheme=_SCHEMES[service["scheme"]],
-            service=service["name"],
-            namespace=service.get("namespace") or group.namespace,
-            port=service["port"],
-            path=service["path"],
+            scheme=service.scheme.lower(),
+            service=service.name,
+            namespace=service.namespace or group.namespace,
+            port=service.port,
+            path=service.path,
         ),
-        timeout_seconds=spec["timeoutMilliseconds"] / 1_000,
-        max_concurrency=spec["maxConcurrency"],
-        fails_request=spec["onFailure"] == "Fail",
+        timeout_seconds=spec.timeout_milliseconds / 1_000,
+        max_concurrency=spec.max_concurrency,
+        fails_request=spec.on_failure == "Fail",
     )

@@ -221,6 +221,8 @@ class TestRendering:
         [
             (lambda _: {}, "CatalogMissing"),
             (lambda files: files | {MANIFEST: b"{"}, "CatalogUnreadable"),
+            (lambda _: {MANIFEST: b'{"format":1,"revision":1,"shards":["\xff"]}'}, "CatalogUnreadable"),
+            (lambda _: {MANIFEST: b'{"format":"\xff","revision":1,"shards":[]}'}, "CatalogUnreadable"),
             (lambda files: files | {MANIFEST: b'{"format":2,"revision":1,"shards":[]}'}, "CatalogFormat"),
             (lambda files: {MANIFEST: files[MANIFEST]}, "CatalogIncomplete"),
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.builders import a_plan
 from tests.integration.store_calls import (
     NOW,
     SECOND,
@@ -48,6 +49,17 @@ class TimelineSuite:
         whole = await page(store, plan, limit=6)
         assert (len(whole.rows), whole.exhausted) == (5, True)
         assert (await page(store, plan, "nobody")).rows == ()
+
+    async def test_rows_of_the_group_as_it_was_with_another_key_are_left_out(self, store: Store) -> None:
+        """They lie where its records are looked for, and have no timestamp of its own form."""
+        plan = a_timeline()
+        records = a_plan(plan.name, table=plan.table)
+        milliseconds = a_plan(plan.name, table=plan.table, timeline=True, unit="Milliseconds")
+        await written(store, a_put(records, values={1: b"1"}))
+        await written(store, a_put(milliseconds, values={1: b"2"}, sort_key="1700000000123"))
+        await written(store, a_put(plan, values={1: b"3"}, sort_key=at(100)))
+        answer = await page(store, plan)
+        assert (live(answer), answer.exhausted) == ([at(100)], True)
 
     async def test_a_range_takes_its_bounds_in(self, store: Store) -> None:
         """Both ends are inclusive, with a tie-breaker every record of the last instant."""

@@ -223,6 +223,32 @@ async def test_dynamodb_that_hangs_or_throttles_is_unknown_in_time(
             assert (await client.rows("user_facts", "newer"))[0]["status"] == "missing"
 
 
+async def test_the_status_of_a_write_that_may_be_stored_is_not_that_of_one_that_is_not(
+    tmp_path: Path, aws_credentials: dict[str, str], dynoxide_url: str
+) -> None:
+    """A lost connection is `TierUnavailable`; a write that went out may be stored all the same."""
+    del aws_credentials
+    async with FaultProxy(dynoxide_url) as proxy:
+        flags: dict[str, Any] = {
+            "store": "dynamodb",
+            "dynamodb_endpoint_url": proxy.url,
+            "table_prefix": f"t{free_port()}",
+        }
+        async with a_sidecar(tmp_path, **flags) as client:
+            said = (dropped(done=True), 504, "unknown"), (throttled(), 503, "failed")
+            for fault, status, verdict in said:
+                proxy.on("UpdateItem", fault)
+                body = {"features": {"visits": 1}, "event_time": 1}
+                for answer in (
+                    await client.send("PUT", "/v1/groups/user_facts/rows/1", body),
+                    await client.row("user_facts", "1", method="DELETE"),
+                    await client.row("clicks", "1", method="DELETE"),
+                ):
+                    assert (answer.status, answer.json["verdict"]) == (status, verdict), answer.body
+                    conform_to(answer.json, "VerdictProblem")
+                proxy.heal()
+
+
 async def test_stale_rows_are_marked_while_l3_is_down(
     tmp_path: Path, aws_credentials: dict[str, str], dynoxide_url: str
 ) -> None:

@@ -156,6 +156,25 @@ async def test_it_starts_without_redis_and_listens_when_it_comes() -> None:
             assert [kind for kind, _ in ear.told] == ["lost", "listening"]
 
 
+async def test_it_listens_again_after_more_tries_than_a_float_can_double(redis_server: RedisServer) -> None:
+    """An outage of half an hour: the pause stays at its longest, and the subscription alive."""
+    tries, hasty = 0, QUICK._replace(longest_pause_seconds=0.0)
+
+    def count() -> float:
+        nonlocal tries
+        tries += 1
+        return 0.0
+
+    redis_server.kill()
+    ear = Ear()
+    subscription = Subscription(redis_server.url, ear, dice=count, heartbeat=hasty)
+    async with subscription:
+        await until(lambda: tries > 1_100, seconds=60)
+        redis_server.restart()
+        await until(lambda: subscription.is_listening)
+    assert [kind for kind, _ in ear.told] == ["lost", "listening"]
+
+
 async def test_a_slow_consumer_is_cut_by_redis_and_knows_it(redis_server: RedisServer) -> None:
     """Redis keeps only so much for a listener that does not read; what is lost is told as a gap."""
     assert redis_server.ask('CONFIG SET client-output-buffer-limit "pubsub 65536 0 0"') == "+OK"

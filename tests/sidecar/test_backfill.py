@@ -374,3 +374,23 @@ async def test_an_entry_that_cannot_be_sent_costs_neither_its_neighbours_nor_the
         shelf.fails = False
         assert await writer.drain(5)
         assert len(shelf.written) == 3
+
+
+async def test_a_write_outlives_an_outage_of_more_tries_than_a_float_can_double() -> None:
+    """A quarter of an hour without Redis ended the writer: nothing was merged or announced ever after."""
+    shelf = Shelf()
+    shelf.fails = True
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        shelf.fails = len(pauses) <= 1_100
+        await asyncio.sleep(0)
+
+    async with L2Writer(
+        shelf, clock=ManualClock(), metrics=Counts(), dice=lambda: 0.0, sender=b"me", sleep=sleep
+    ) as writer:
+        writer.confirm(user(1), a_record())
+        assert await writer.drain(30)
+        assert writer.usage() == (0, 0)
+    assert max(pauses) == pauses[-1] == 0.5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.builders import a_catalog, a_group, a_policy
 from tests.mounted_volume import Volume
 
@@ -195,8 +196,61 @@ async def test_a_catalog_that_trips_the_sidecar_does_not_end_the_following(volum
         adopted.append(catalog)
 
     ticks = Ticks()
-    async with CatalogDirectory(volume.path, adopt, sleep=ticks.sleep):
+    async with CatalogDirectory(volume.path, adopt, sleep=ticks.sleep) as directory:
         for revision in (1, 2, 3):
             volume.project(render(a_catalog(a_group(), revision=revision)))
             await ticks.tick()
+            assert _reasons(directory) == (["CatalogNotAdopted"] if revision == 2 else [])
     assert [catalog.revision for catalog in adopted] == [1, 3]
+
+
+async def test_a_catalog_that_trips_the_sidecar_at_its_start_is_a_problem_not_a_crash(volume: Volume) -> None:
+    """As later: it starts without, and says so; the cause is logged once, not with every look."""
+
+    def adopt(catalog: Catalog) -> None:
+        raise KeyError("a bug")
+
+    volume.project(render(a_catalog(a_group())))
+    ticks = Ticks()
+    with capture_logs() as logs:
+        async with CatalogDirectory(volume.path, adopt, sleep=ticks.sleep) as directory:
+            await ticks.tick()
+            assert _reasons(directory) == ["CatalogNotAdopted"]
+    assert [log["event"] for log in logs].count("catalog_not_adopted") == 1
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b'{"format":1,"revision":9,"shards":[{"name":"\xff","sha256":"0"}]}',
+        b'{"format":1,"revision":9,"shards":[],"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    ],
+    ids=["no UTF-8", "nested too deeply"],
+)
+async def test_a_manifest_of_garbage_is_a_problem_not_a_crash(tmp_path: Path, manifest: bytes) -> None:
+    """Also where no decoder of JSON gets far enough to say what is wrong."""
+    (tmp_path / MANIFEST).write_bytes(manifest)
+    async with CatalogDirectory(tmp_path, lambda _: None) as directory:
+        assert _reasons(directory) == ["CatalogUnreadable"]
+
+
+@pytest.mark.parametrize("scheme", ["GRPC", None])
+def test_a_group_whose_feature_server_cannot_be_called_does_not_take_the_others_down(
+    volume: Volume, scheme: str | None
+) -> None:
+    """A later release may call servers in a way that this one does not know: that is one group's problem."""
+
+    def computed(scheme: str | None) -> CatalogGroup:
+        service = {"name": "geo", "port": 80, "path": "/", "scheme": scheme}
+        spec = {"timeoutMilliseconds": 50, "maxConcurrency": 1, "onFailure": "Unknown", "service": service}
+        return msgspec.structs.replace(a_group("near"), storage_mode="None", on_demand=spec)
+
+    volume.project(render(a_catalog(computed("HTTP"), a_group("b"), revision=1)))
+    directory, adopted = _directory(volume)
+    assert directory.look()
+    volume.project(render(a_catalog(computed(scheme), a_group("b"), a_group("c"), revision=2)))
+    assert directory.look()
+    assert {group.group_name for group in adopted[-1].groups} == {"near", "b", "c"}
+    assert computed("HTTP") in adopted[-1].groups
+    (problem,) = directory.problems
+    assert (problem.reason, problem.path) == ("GroupUnreadable", "groups.near.onDemand")

@@ -68,8 +68,13 @@ def verdict_answer(result: WriteResult, metrics: Metrics) -> web.Response:
 
 
 def _status_reason(result: WriteResult) -> str:
-    """The reason to answer with; a write that may be stored is never said to be a fault of the request."""
+    """The reason to answer with: one whose status says what the verdict says, and nothing milder or worse.
+
+    503 promises that nothing is stored, and a write that may be stored is no fault of the request either.
+    """
     fallback = _NOT_STORED[result.verdict]
     reason = result.reason or fallback
-    is_input = problems.status_of(reason) < HTTPStatus.INTERNAL_SERVER_ERROR
-    return reason if is_input == (result.verdict == "invalid") else fallback
+    status = problems.status_of(reason)
+    if result.verdict == "invalid":
+        return reason if status < HTTPStatus.INTERNAL_SERVER_ERROR else fallback
+    return reason if status == problems.status_of(fallback) else fallback

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from pannier.keys import FENCE_SORT_KEY
+from pannier.errors import KeyRefused
+from pannier.keys import FENCE_SORT_KEY, parse_sort_key
 from pannier_sidecar import ordering
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import Erasure, Put, PutOutcome, Row, TimelinePage, TimelineQuery
@@ -52,10 +53,20 @@ def page(connection: sqlite3.Connection, query: TimelineQuery, now_us: int) -> T
         for stored in connection.execute(_RANGE, (partition(query.plan, query.id), query.low, query.high)):
             if newest.is_complete:
                 return newest.page(ended=False)
-            newest.take(from_stored(stored))
+            if _is_record_of(query.plan, stored[0]):
+                newest.take(from_stored(stored))
     finally:
         connection.execute("COMMIT")
     return newest.page(ended=True)
+
+
+def _is_record_of(plan: GroupPlan, sort_key: str) -> bool:
+    """Whether the row is one of the timeline: a group that was declared with another key left others."""
+    try:
+        parse_sort_key(sort_key, plan.width)
+    except KeyRefused:
+        return False
+    return True
 
 
 def apply(connection: sqlite3.Connection, put: Put, now_us: int) -> PutOutcome:

@@ -24,6 +24,7 @@ from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from pannier_sidecar.backoff import pause_seconds
 from pannier_sidecar.errors import TierError, TierUnavailable
 
 _YIELD_EVERY: Final = 64
@@ -110,8 +111,8 @@ class Subscription:
             self.is_listening = False
             failures = 0 if lasted else failures + 1
             if failures:  # else it may be this connection alone that broke: try at once
-                pause_seconds = min(self._heartbeat.first_pause_seconds * 2**failures, longest)
-                await asyncio.sleep(pause_seconds * (0.5 + self._dice() / 2))
+                first, draw = self._heartbeat.first_pause_seconds, self._dice()
+                await asyncio.sleep(pause_seconds(failures, first=first, longest=longest, draw=draw))
 
     async def _listen(self) -> str:
         """Connect and listen until that ends; gives the reason."""
