@@ -21,6 +21,8 @@ from pannier_sidecar.row import Fragments
 
 TIER: Final = "on_demand"
 VERSION: Final = "1"
+MAX_IDS: Final = 1_000
+"""Ids that one read may name, as of a sidecar."""
 Computed = Record | TierError
 """What a server said of one id, or why it is unknown."""
 
