@@ -61,7 +61,8 @@ class L3Reads:
             )
             if isinstance(page, TierError):
                 return [page]
-            return [timeline.snapshot(page, read_start_us=start_us, capacity=_EVERYTHING, low=query.low)]
+            bounds = {"low": query.low, "high": query.high}
+            return [timeline.snapshot(page, read_start_us=start_us, capacity=_EVERYTHING, **bounds)]
 
         group = query.plan.name
         try:

@@ -71,6 +71,22 @@ async def test_one_call_answers_all_rows_of_a_server(tmp_path: Path) -> None:
         assert (headers["Pannier-Protocol"], headers["Pannier-Deadline-Ms"]) == ("1", "2000")
 
 
+async def test_no_read_of_a_call_names_more_ids_than_the_protocol_allows(tmp_path: Path) -> None:
+    """Several reads of one group make one call of several reads, not one read of them all."""
+    async with (
+        a_feature_server(scored) as server,
+        serving(tmp_path, a_computed_group(), feature_servers=server.services) as core,
+    ):
+        ids = [f"{number}" for number in range(2_500)]
+        results = await core.read(
+            *({"group": "score", "ids": ids[start : start + 1_000]} for start in range(0, 2_500, 1_000))
+        )
+        rows = [row for result in results for row in result["rows"]]
+        assert [row["features"]["score"] for row in rows] == [len(row_id) for row_id in ids]
+        assert [len(read["ids"]) for read in server.asked] == [1_000, 1_000, 500]
+        assert len(server.headers) == 1
+
+
 async def test_a_server_is_told_the_trace_of_the_request(tmp_path: Path) -> None:
     """W3C trace context goes on; the next request has none of it."""
     trace = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate": "a=b"}

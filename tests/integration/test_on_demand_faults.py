@@ -62,6 +62,12 @@ def row(**fields: Any) -> dict[str, Any]:
         pytest.param(answering("<html>"), "TierGarbled", "none of the protocol", id="no JSON"),
         pytest.param(answering(b"\xff\xfe"), "TierGarbled", "none of the protocol", id="no text"),
         pytest.param(answering("{}"), "TierGarbled", "none of the protocol", id="no results"),
+        pytest.param(
+            answering('{"results":[],"more":' + "[" * 100_000 + "]" * 100_000 + "}"),
+            "TierGarbled",
+            "none of the protocol",
+            id="nested beyond measure",
+        ),
         pytest.param(answering({"results": []}), "TierGarbled", "0 reads", id="too few results"),
         pytest.param(
             answering(json.dumps({"results": []}), content_type="text/html"),

@@ -101,6 +101,21 @@ async def test_a_timeline_with_nothing_in_range_is_found_without_records(tmp_pat
         assert (await core.row("trips", "none", since=10, until=20))["status"] == "missing"
 
 
+@pytest.mark.parametrize(
+    "bounds", [{"until": 20}, {"since": 0, "until": 20}, {"since": -5, "until": -1}, {"since": 10**20}]
+)
+async def test_a_range_that_is_open_below_and_holds_nothing_is_no_missing_timeline(
+    tmp_path: Path, bounds: dict[str, int]
+) -> None:
+    """It reached the end of the rows, and still knows nothing of those above it."""
+    async with serving(tmp_path, trips()) as core:
+        await filled(core, 30)
+        row = await core.row("trips", "a", **bounds)
+        assert (row["status"], row["records"], row["source"]) == ("found", [], "l3")
+        assert core.counters("trips").missing == 0
+        assert (await core.row("trips", "none", **bounds))["status"] == "missing"
+
+
 async def test_since_before_the_lookback_is_clamped_and_echoed(tmp_path: Path) -> None:
     """No read reaches behind maxLookbackSeconds, asked or not; a record that falls behind leaves the hit."""
     async with serving(tmp_path, trips(max_lookback=100, soft=500, hard=900)) as core:

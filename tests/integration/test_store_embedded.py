@@ -84,9 +84,31 @@ async def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
 async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     """And left as it is."""
     (tmp_path / FILE_NAME).write_bytes(b"not a database, but long enough to look at" * 100)
-    with pytest.raises(TierMisconfigured, match="cannot be opened"):
+    with pytest.raises(TierMisconfigured, match=r"cannot be opened.*restore or remove it"):
         await EmbeddedStore(tmp_path).__aenter__()
     assert (tmp_path / FILE_NAME).read_bytes().startswith(b"not a database")
+
+
+async def test_nobody_is_told_to_remove_a_sound_file_for_want_of_room(tmp_path: Path) -> None:
+    """A process that may not make a file any longer stands for a disk that is full."""
+    plan = a_stored_plan()
+    async with EmbeddedStore(tmp_path) as store:
+        row = await written(store, a_put(plan, values={0: b'"x"'}))
+    code = (
+        "import asyncio, pathlib, resource, sys\n"
+        "from pannier_sidecar.tiers.l3_embedded import EmbeddedStore\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "asyncio.run(EmbeddedStore(pathlib.Path(sys.argv[1])).__aenter__())\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    refusal = ended.stderr.splitlines()[-1]
+    assert "TierMisconfigured" in refusal
+    assert "is the disk full" in refusal
+    assert "remove it" not in refusal
+    async with EmbeddedStore(tmp_path) as store:
+        assert await read(store, plan) == row
 
 
 async def test_another_programs_database_is_refused(tmp_path: Path) -> None:

@@ -45,12 +45,13 @@ def a_look(
     fence: Row | None = None,
     exhausted: bool = True,
     low: str = LOWEST_SORT_KEY,
+    high: str = HIGHEST_SORT_KEY,
     read_start_us: int = NOW_US,
     capacity: int = ROOM,
 ) -> Timeline:
     """Take a look that saw these rows, given in any order."""
     page = TimelinePage(tuple(sorted(rows, key=lambda row: row.sort_key, reverse=True)), fence, exhausted)
-    return snapshot(page, read_start_us=read_start_us, capacity=capacity, low=low)
+    return snapshot(page, read_start_us=read_start_us, capacity=capacity, low=low, high=high)
 
 
 def a_write(row: Row) -> Timeline:
@@ -123,6 +124,13 @@ def test_a_page_of_a_range_covers_that_range() -> None:
     assert ask(entry, 2, low=4) == shows(5)
     assert ask(entry, 2, low=3) is None
     assert ask(entry, 2, low=6) == shows(exists=True)
+
+
+def test_a_page_of_a_range_below_the_newest_row_cannot_say_whether_the_id_exists() -> None:
+    """Though it reached the end of the rows."""
+    empty = a_look(high=key_of(4))
+    assert ask(empty, 2, high=4) is None
+    assert ask(a_look(a_row(3), high=key_of(4)), 2, high=4) == shows(3)
     assert ask(a_look(low=key_of(4)), 2, low=4) is None
 
 

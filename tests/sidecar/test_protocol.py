@@ -95,6 +95,14 @@ def test_no_bytes_break_a_sidecar(body: bytes) -> None:
     assert isinstance(refusal(500, body), TierUnavailable)
 
 
+def test_an_answer_nested_beyond_measure_is_garbled_and_a_refusal_stays_one() -> None:
+    """A fault of the decoder would take the calls of other servers down with it."""
+    body = b'{"results":[],"more":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    with pytest.raises(TierGarbled):
+        decode([ASKED], body, NOW_US)
+    assert isinstance(refusal(500, body), TierUnavailable)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -16,7 +16,7 @@ import heapq
 
 import msgspec
 
-from pannier.keys import FENCE_SORT_KEY, LOWEST_SORT_KEY
+from pannier.keys import FENCE_SORT_KEY, HIGHEST_SORT_KEY, LOWEST_SORT_KEY
 from pannier_sidecar.entry.record import READ_MARGIN_US, Kind, Record, from_row, is_newer, marker
 from pannier_sidecar.row import Row, TimelinePage
 
@@ -73,12 +73,17 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 def snapshot(
-    page: TimelinePage, *, read_start_us: int, capacity: int, low: str = LOWEST_SORT_KEY
+    page: TimelinePage,
+    *,
+    read_start_us: int,
+    capacity: int,
+    low: str = LOWEST_SORT_KEY,
+    high: str = HIGHEST_SORT_KEY,
 ) -> Timeline:
-    """Make an entry of a page that began at the newest row and asked down to ``low``.
+    """Make an entry of a page that began at ``high``, by default the newest row, and asked down to ``low``.
 
     A page of a range that ends below the newest row may be made into an entry to answer that very range from,
-    but must not reach a cache: it knows nothing of what lies above.
+    but must not reach a cache: it knows nothing of what lies above, nor whether the id exists.
     """
     if not page.exhausted and not page.rows:
         return Timeline(NEVER, NO_COVERAGE, UNTRIMMED, 0, 0, {})
@@ -93,7 +98,8 @@ def snapshot(
     if not page.exhausted:
         complete_from = page.rows[-1].sort_key
     else:
-        complete_from = TO_THE_END if low <= LOWEST_SORT_KEY else low
+        is_whole = low <= LOWEST_SORT_KEY and high >= HIGHEST_SORT_KEY
+        complete_from = TO_THE_END if is_whole else low
     return trim(
         Timeline(as_of, complete_from, UNTRIMMED, 0, read_start_us, _without_erased(registers)), capacity
     )

@@ -6,7 +6,7 @@ What was computed from the context of one request is served to it and held nowhe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -17,7 +17,7 @@ from pannier_sidecar.given_up import given_up
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.on_demand.feature_servers import FeatureServers
-from pannier_sidecar.on_demand.protocol import TIER, Computed, Question
+from pannier_sidecar.on_demand.protocol import MAX_IDS, TIER, Computed, Question
 from pannier_sidecar.packing import pack_record
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import ContextKey, RowKey
@@ -80,8 +80,9 @@ class ComputedLoads:
         for key in keys:
             together.setdefault((key.plan, _context(key)), []).append(key)
         asked = {
-            Question(plan, tuple(key.id for key in of_one), context): of_one
+            Question(plan, tuple(key.id for key in part), context): part
             for (plan, context), of_one in together.items()
+            for part in _parts(of_one)
         }
         start_us, epoch = self._clock.now_us(), self._l1.epoch
 
@@ -117,6 +118,11 @@ class ComputedLoads:
 
     def __repr__(self) -> str:
         return f"<ComputedLoads {self._flights!r} from {self._servers!r}>"
+
+
+def _parts(keys: Sequence[RowKey]) -> Iterator[Sequence[RowKey]]:
+    """As many as one read may name; several reads of a request may ask for more of one group."""
+    return (keys[start : start + MAX_IDS] for start in range(0, len(keys), MAX_IDS))
 
 
 def _context(key: RowKey) -> bytes:

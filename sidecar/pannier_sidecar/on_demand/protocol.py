@@ -21,6 +21,8 @@ from pannier_sidecar.row import Fragments
 
 TIER: Final = "on_demand"
 VERSION: Final = "1"
+MAX_IDS: Final = 1_000
+"""Ids that one read may name, as of a sidecar."""
 Computed = Record | TierError
 """What a server said of one id, or why it is unknown."""
 
@@ -70,6 +72,8 @@ _COME_AGAIN: Final = frozenset(
 )
 _encode: Final = msgspec.json.Encoder().encode
 _decoder: Final = msgspec.json.Decoder(_Answer)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the decoder raises for bytes that are no JSON, no UTF-8, or nested beyond measure."""
 _problem_decoder: Final = msgspec.json.Decoder(_Problem)
 
 
@@ -92,7 +96,7 @@ def decode(questions: Sequence[Question], body: bytes, now_us: int) -> list[dict
     """What was said of every id, question by question; raises `TierGarbled` where nothing can be used."""
     try:
         results = _decoder.decode(body).results
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise TierGarbled(TIER, f"the feature server's answer is none of the protocol: {error}") from error
     if len(results) != len(questions):
         raise TierGarbled(
@@ -105,7 +109,7 @@ def refusal(status: int, body: bytes) -> TierError:
     """What an answer without results means: who is to blame, and whether to come again."""
     try:
         problem = _problem_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         problem = _Problem()
     said = f"the feature server answered {status} {problem.reason}".rstrip()
     message = f"{said}: {problem.detail}" if problem.detail else said

@@ -101,6 +101,13 @@ def translated(doing: str) -> Iterator[None]:
         raise kind(TIER, f"the embedded store failed while {doing}: {text}") from error
 
 
+def _what_to_do(error: sqlite3.Error) -> str:
+    """Only of a file that is damaged: on a full disk a sound one would be removed for nothing."""
+    if any(sign in str(error) for sign in _CORRUPT):
+        return "restore or remove it (it holds the only copy)"
+    return "the file may be sound: is the disk full, or the directory not writable?"
+
+
 class EmbeddedFile:
     """The directory of one store, owned by this process from `open` to `close`."""
 
@@ -156,9 +163,8 @@ class EmbeddedFile:
                         TIER, f"{path} has schema version {version}; this release knows {SCHEMA_VERSION}"
                     )
         except sqlite3.Error as error:
-            raise TierMisconfigured(
-                TIER, f"{path} cannot be opened: {error}; restore or remove it (it holds the only copy)"
-            ) from error
+            message = f"{path} cannot be opened: {error}; {_what_to_do(error)}"
+            raise TierMisconfigured(TIER, message) from error
 
     @staticmethod
     def _create(connection: sqlite3.Connection) -> None:
