@@ -72,6 +72,7 @@ COVERED_THROUGH = {
     "sidecar/pannier_sidecar/tiers/l2.py": "tests/integration/test_l2_redis.py",
     "operator/pannier_operator/*.py": "tests/integration/test_operator_on_api_server.py",
     "operator/pannier_operator/certificates/*.py": "tests/integration/test_certificates_on_api_server.py",
+    "operator/pannier_operator/setting_values.py": "tests/operator/test_operator_settings.py",
     "operator/pannier_operator/injection/*.py": "tests/integration/test_injection_on_api_server.py",
     "operator/pannier_operator/catalogs/scope.py": "tests/operator/test_webhook_verdict.py",
     "operator/pannier_operator/kube/*.py": "tests/integration/test_operator_on_api_server.py",

@@ -26,13 +26,17 @@ from pannier_operator.certificates.keeper import CertificateKeeper, Kept
 from pannier_operator.clock import Clock, SystemClock
 from pannier_operator.crd_check import check_crd
 from pannier_operator.errors import KubeFault
+from pannier_operator.injection.template import template_in
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import find_credentials
+from pannier_operator.kube.events import Events
 from pannier_operator.kube.leases import Leases
+from pannier_operator.kube.pods import Pods
 from pannier_operator.kube.tls_objects import TlsObjects
 from pannier_operator.leader import Leader, Patience, Replica
 from pannier_operator.leadership import Leadership, Terms
 from pannier_operator.metrics import Metrics
+from pannier_operator.missed_pods import MissedPods, Watchdog
 from pannier_operator.settings import Settings
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -88,6 +92,7 @@ class Operator:
         )
         self._webhook = await self._open_webhook(owned)
         self._keeper = await self._open_keeper(owned, leases.namespace)
+        self._missed = await self._open_missed(owned, leases.namespace)
         self._metrics.watch(self._gauges)
 
     async def _open_webhook(self, owned: contextlib.AsyncExitStack) -> AdmissionServer | None:
@@ -96,13 +101,7 @@ class Operator:
         if not (settings.admission and settings.admission_certificate and settings.admission_key):
             return None
         # a client of its own: a burst of admissions must not keep the Lease waiting
-        api = await owned.enter_async_context(
-            KubeApi(
-                self._replica.credentials,
-                may_write=self.leadership.may_write,
-                count=self._metrics.count_request,
-            )
-        )
+        api = await self._open_api(owned)
         prefix = settings.table_prefix
         around = Neighbourhood(api, settings.namespaces, cluster_id=settings.cluster_id, table_prefix=prefix)
         gate = Gate(around, self._clock, table_prefix=prefix, count=self._metrics.count_admission)
@@ -114,6 +113,32 @@ class Operator:
         webhook = AdmissionServer(settings.admission, certificate, {VALIDATE: gate.judge})
         return await owned.enter_async_context(webhook)
 
+    async def _open_api(self, owned: contextlib.AsyncExitStack) -> KubeApi:
+        """A client that writes only while this replica leads."""
+        credentials, count = self._replica.credentials, self._metrics.count_request
+        return await owned.enter_async_context(
+            KubeApi(credentials, may_write=self.leadership.may_write, count=count)
+        )
+
+    async def _open_missed(self, owned: contextlib.AsyncExitStack, namespace: str) -> MissedPods | None:
+        """Look for pods without their sidecar while leading, where the injector's template is known."""
+        settings = self._settings
+        if settings.sidecar_template is None:
+            return None
+        template, api = (
+            template_in(settings.sidecar_template, "--sidecar-template"),
+            await self._open_api(owned),
+        )
+        events = Events(api, self._clock, self._identity, api_version="v1", kind="Pod")
+        evicts = settings.evict_missed_pods and settings.injector_service is not None
+        return MissedPods(
+            Pods(api, settings.namespaces, namespace),
+            events,
+            template,
+            self._clock,
+            watchdog=Watchdog(settings.injector_service or "") if evicts else None,
+        )
+
     async def _open_keeper(
         self, owned: contextlib.AsyncExitStack, namespace: str
     ) -> CertificateKeeper | None:
@@ -121,13 +146,7 @@ class Operator:
         settings = self._settings
         if settings.certificate_secret is None:
             return None
-        api = await owned.enter_async_context(
-            KubeApi(
-                self._replica.credentials,
-                may_write=self.leadership.may_write,
-                count=self._metrics.count_request,
-            )
-        )
+        api = await self._open_api(owned)
         kept = Kept(settings.certificate_secret, settings.certificate_names, settings.certificate_hooks)
         return CertificateKeeper(TlsObjects(api, namespace), kept, self._clock)
 
@@ -157,6 +176,8 @@ class Operator:
                 work = [asyncio.create_task(leader.run(), name="leader")]
                 if self._keeper is not None:
                     work.append(asyncio.create_task(self._keeper.run(), name="certificates"))
+                if self._missed is not None:
+                    work.append(asyncio.create_task(self._missed.run(), name="missed pods"))
                 await self._first_of(stopped, holding, *work)
         finally:
             self._leader = None
@@ -209,6 +230,8 @@ class Operator:
         return {
             "pannier_operator_leader": self.leadership.is_leader,
             "pannier_operator_webhook_serving": self._webhook is not None and self._webhook.is_serving,
+            "pannier_operator_missed_pods": self._missed.count if self._missed else 0,
+            "pannier_operator_evicted_pods": self._missed.evicted if self._missed else 0,
             **told,
         }
 

@@ -55,6 +55,8 @@ DURATION_HELP: Final = "Duration of a pass over a group or shared table."
 GAUGES: Final = {
     "pannier_operator_leader": "Whether this replica holds the Lease.",
     "pannier_operator_webhook_serving": "Whether the webhook has a certificate and listens.",
+    "pannier_operator_missed_pods": "Pods that asked for a sidecar, could have one and have none.",
+    "pannier_operator_evicted_pods": "How many of them were evicted, since the start.",
     "pannier_operator_groups": "FeatureGroups known.",
     "pannier_operator_queue_keys": "Groups and shared tables with a date to be reconciled.",
     "pannier_operator_queue_age_seconds": "How long the most overdue of them has waited.",

@@ -8,23 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final
 
 from pannier import option_values as values
 from pannier.errors import Problem
 from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier.spec_base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
-
-
-class Hook(NamedTuple):
-    """One webhook configuration."""
-
-    kind: Literal["mutating", "validating"]
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.kind}/{self.name}"
+from pannier_operator.setting_values import Hook, dns_names, hooks, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +34,10 @@ class Settings:
     """None = somebody else makes the webhooks' certificate."""
     certificate_names: tuple[str, ...]
     certificate_hooks: tuple[Hook, ...]
+    sidecar_template: str | None
+    """None = nobody looks for pods that the injector missed."""
+    injector_service: str | None
+    evict_missed_pods: bool
     table_prefix: str
     cluster_id: str | None
     """None = the uid of namespace kube-system."""
@@ -64,28 +59,6 @@ class Settings:
     log_level: str
 
 
-def _names(text: str) -> tuple[str, ...]:
-    """Parse ``a,b``: names of namespaces."""
-    one = values.matching(DNS_LABEL_PATTERN, "reco")
-    return tuple(one(name.strip()) for name in text.split(","))
-
-
-def _dns_names(text: str) -> tuple[str, ...]:
-    one = values.matching(DNS_SUBDOMAIN_PATTERN, "pannier-injector.pannier-system.svc")
-    return tuple(one(name.strip()) for name in text.split(","))
-
-
-def _hooks(text: str) -> tuple[Hook, ...]:
-    """Parse ``mutating/NAME,validating/NAME``."""
-    found = []
-    for part in text.split(","):
-        kind, slash, name = part.strip().partition("/")
-        if not slash or kind not in {"mutating", "validating"}:
-            raise ValueError(f"{part!r} is no mutating/NAME or validating/NAME")
-        found.append(Hook(kind, values.matching(DNS_SUBDOMAIN_PATTERN, "pannier")(name)))  # type: ignore[arg-type]
-    return tuple(found)
-
-
 _NAMESPACE: Final[Callable[[str], str]] = values.matching(DNS_LABEL_PATTERN, "pannier-system")
 
 OPTIONS: Final = (
@@ -99,7 +72,7 @@ OPTIONS: Final = (
     Option(
         "namespaces",
         "A,B",
-        _names,
+        names,
         None,
         "Reconcile and publish in these namespaces only. Absent: in all.",
     ),
@@ -131,16 +104,39 @@ OPTIONS: Final = (
     Option(
         "certificate_names",
         "A,B",
-        _dns_names,
+        dns_names,
         None,
         "DNS names of the certificate of --certificate-secret.",
     ),
     Option(
         "certificate_hooks",
         "KIND/NAME,...",
-        _hooks,
+        hooks,
         None,
         "Webhook configurations that are to trust it: mutating/NAME or validating/NAME.",
+    ),
+    Option(
+        "sidecar_template",
+        "FILE",
+        values.path_text,
+        None,
+        "The injector's template: pods that asked for a sidecar and should have got one are told of by an"
+        " Event. Absent: nobody looks for them.",
+    ),
+    Option(
+        "injector_service",
+        "NAME",
+        values.matching(DNS_LABEL_PATTERN, "pannier-injector"),
+        None,
+        "The injector's Service, in the Lease's namespace; needed by --evict-missed-pods.",
+    ),
+    Option(
+        "evict_missed_pods",
+        "",
+        values.switch,
+        "false",
+        "Evict such pods, at most ten a minute, while the injector is ready: their successors get a sidecar.",
+        is_switch=True,
     ),
     Option(
         "table_prefix",
@@ -252,7 +248,12 @@ def load(flags: Mapping[str, str | bool | None], env: Mapping[str, str]) -> Sett
 
 
 def _across(parsed: Mapping[str, Any]) -> list[Problem]:
-    return [*_lease_order(parsed), *_webhook_whole(parsed), *_certificate_whole(parsed)]
+    return [
+        *_lease_order(parsed),
+        *_webhook_whole(parsed),
+        *_certificate_whole(parsed),
+        *_watchdog_whole(parsed),
+    ]
 
 
 def _lease_order(parsed: Mapping[str, Any]) -> list[Problem]:
@@ -287,3 +288,12 @@ def _certificate_whole(parsed: Mapping[str, Any]) -> list[Problem]:
         return []
     given = next("--" + name.replace("_", "-") for name in names if parsed[name])
     return [Problem(given, "InvalidSetting", f"goes with {' and '.join(absent)}")]
+
+
+def _watchdog_whole(parsed: Mapping[str, Any]) -> list[Problem]:
+    """Who evicts has to know what should have been, and whether it would be now."""
+    needed = ("sidecar_template", "injector_service")
+    absent = ["--" + name.replace("_", "-") for name in needed if not parsed[name]]
+    if not parsed["evict_missed_pods"] or not absent:
+        return []
+    return [Problem("--evict-missed-pods", "InvalidSetting", f"goes with {' and '.join(absent)}")]

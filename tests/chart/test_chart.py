@@ -23,9 +23,11 @@ from tests.helm import (
 )
 from tests.permissions import Rules, operator_rights
 
+from pannier_operator.injection import injector_metrics
 from pannier_operator.kube.config_maps import MAX_SHARDS, map_name
 from pannier_operator.metrics import CONDITION, COUNTERS, GAUGES
-from pannier_operator.settings import Hook, Settings, load
+from pannier_operator.setting_values import Hook
+from pannier_operator.settings import Settings, load
 
 VALUES: dict[str, dict[str, Any]] = {
     file.stem: yaml.safe_load(file.read_text()) for file in (Path(__file__).parent / "values").glob("*.yaml")
@@ -112,6 +114,8 @@ def test_the_defaults_are_those_of_the_operator() -> None:
         "certificate_secret": "pannier-tls",
         "certificate_names": (f"pannier-injector.{NAMESPACE}.svc",),
         "certificate_hooks": (Hook("mutating", f"{NAMESPACE}.pannier-injector"),),
+        "sidecar_template": "/etc/pannier-injector/sidecar.yaml",
+        "injector_service": "pannier-injector",
     }
     for field in Settings.__dataclass_fields__:
         assert getattr(chart, field) == named.get(field, getattr(own, field)), field
@@ -193,7 +197,8 @@ def test_no_wildcard_and_no_secret_of_others_is_granted() -> None:
         for one in render(values):
             for rule in one.get("rules", ()) if one["kind"] in {"Role", "ClusterRole"} else ():
                 assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
-                assert "pods" not in rule["resources"]
+                if "pods" in rule["resources"]:
+                    assert rule["verbs"] == ["get", "list"]
                 if "secrets" in rule["resources"]:
                     assert rule["verbs"] == ["get", "patch"]
                     assert all(name.endswith(("-tls", "-tls-authority")) for name in rule["resourceNames"])
@@ -235,7 +240,7 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
     rule = pick(render(VALUES["full"]), "PrometheusRule")
     (group,) = rule["spec"]["groups"]
     assert group["rules"] == yaml.safe_load((CHART / "files" / "alerts.yaml").read_text())
-    served = {CONDITION, *GAUGES, *(name for name, _, _ in COUNTERS)}
+    served = {CONDITION, *GAUGES, *(name for name, _, _ in COUNTERS), *injector_metrics.GAUGES}
     named = {name for alert in group["rules"] for name in re.findall(r"pannier_\w+", alert["expr"])}
     assert named <= served
     assert all({"summary", "description"} == alert["annotations"].keys() for alert in group["rules"])

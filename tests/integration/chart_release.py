@@ -88,6 +88,10 @@ class Release:
             found = pick(self.objects, "ConfigMap", "-shared-tables")["data"]["shared-tables.yaml"]
             (self.folder / "shared-tables.yaml").write_text(found)
             flags["shared-tables"] = str(self.folder / "shared-tables.yaml")
+        if "sidecar-template" in flags:
+            found = pick(self.objects, "ConfigMap", "-injector")["data"]["sidecar.yaml"]
+            (self.folder / "sidecar.yaml").write_text(found)
+            flags["sidecar-template"] = str(self.folder / "sidecar.yaml")
         if "admission" in flags:
             flags |= self._webhook()
         return OperatorProcess(user, dynamodb_url, **flags)

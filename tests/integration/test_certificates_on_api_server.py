@@ -38,7 +38,7 @@ from pannier_operator.clock import ManualClock
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import find_credentials
 from pannier_operator.kube.tls_objects import TlsObjects
-from pannier_operator.settings import Hook
+from pannier_operator.setting_values import Hook
 
 pytestmark = [
     pytest.mark.slow,

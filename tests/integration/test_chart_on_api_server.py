@@ -32,6 +32,8 @@ NOT_EVERY_DAY = {
     ("delete", "configmaps"),  # shards of a catalog that has shrunk
 }
 """Rights that the quick life of one group makes no visible use of."""
+SOMETIMES = {("get", "pods")}
+"""Of pods that asked for a sidecar and have none, as other tests leave behind."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +120,7 @@ async def test_its_operator_does_all_it_has_to_with_its_rights(
             await cluster.delete(name)
             await cluster.gone(name)
             assert operator.leads
-        assert release.granted() - release.used() == NOT_EVERY_DAY
+        assert release.granted() - release.used() - SOMETIMES == NOT_EVERY_DAY
 
 
 async def test_its_operator_has_no_right_besides(cluster: Cluster, home: str, tmp_path: Path) -> None:
@@ -133,7 +135,8 @@ async def test_its_operator_has_no_right_besides(cluster: Cluster, home: str, tm
         assert release.may("list", "configmaps", name="pannier-catalog")
         for verb in ("get", "list", "watch", "create"):
             assert not release.may(verb, "secrets", namespace=team)
-            assert not release.may(verb, "pods", namespace=team)
+            assert release.may(verb, "pods", namespace=team) == (verb in {"get", "list"})
+        assert not release.may("create", "pods/eviction", namespace=team)
         assert not release.may("create", "featuregroups.pannier.dev", namespace=team)
         assert not release.may("delete", "featuregroups.pannier.dev", namespace=team)
         assert not release.may("get", "namespaces", name=team)

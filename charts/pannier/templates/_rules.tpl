@@ -20,6 +20,17 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- if include "pannier.injects" . }}
+# whether pods that asked for a sidecar have one
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list]
+{{- if .Values.injection.watchdog.evict }}
+- apiGroups: [""]
+  resources: [pods/eviction]
+  verbs: [create]
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "pannier.subject" -}}

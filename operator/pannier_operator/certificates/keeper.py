@@ -18,7 +18,7 @@ from pannier_operator.certificates.rotation import LIVES, Keyring, Lives, Maker,
 from pannier_operator.clock import Clock
 from pannier_operator.errors import KubeFault
 from pannier_operator.kube.tls_objects import Data, StoredSecret, TlsObjects
-from pannier_operator.settings import Hook
+from pannier_operator.setting_values import Hook
 
 LOOK_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 5.0

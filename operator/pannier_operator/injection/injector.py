@@ -20,12 +20,11 @@ import structlog
 from pannier_operator.admin import Admin
 from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.server import MUTATE, AdmissionServer
-from pannier_operator.errors import CannotStart
 from pannier_operator.injection.injector_metrics import InjectorMetrics
 from pannier_operator.injection.injector_settings import InjectorSettings
 from pannier_operator.injection.mutation import mutate
 from pannier_operator.injection.pod_gate import PodGate
-from pannier_operator.injection.template import Template, TemplateInvalid, read_template
+from pannier_operator.injection.template import template_in
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 _CANNED: Final[dict[str, Any]] = {
@@ -40,7 +39,7 @@ class Injector:
     def __init__(self, settings: InjectorSettings) -> None:
         """Read the template; raises `CannotStart`."""
         self._settings = settings
-        self._template = _read(settings.template)
+        self._template = template_in(settings.template, "--template")
         self._metrics = InjectorMetrics(self._gauges)
         self._certificate = ServingCertificate(
             Path(settings.certificate), Path(settings.key), self._metrics.count_certificate
@@ -97,12 +96,3 @@ async def _run(settings: InjectorSettings) -> None:
         sys.stdout.flush()
         await stop.wait()
     _log.info("stopped")
-
-
-def _read(file: str) -> Template:
-    try:
-        return read_template(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CannotStart(f"--template {file}: {error}") from error
-    except TemplateInvalid as error:
-        raise CannotStart(f"--template {file}: {error}") from error

@@ -6,12 +6,14 @@ It holds everything that does not depend on the pod. What a pod may choose is ad
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import yaml
 
 from pannier.errors import PannierError
+from pannier_operator.errors import CannotStart
 
 CONTAINER: Final = "pannier-sidecar"
 Json = dict[str, Any]
@@ -66,6 +68,14 @@ def read_template(text: str) -> Template:
     if template.container.get("name") != CONTAINER:
         raise TemplateInvalid(f"the container's name must be {CONTAINER}")
     return template
+
+
+def template_in(file: str, flag: str) -> Template:
+    """Read the file that a flag names; raises `CannotStart`."""
+    try:
+        return read_template(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, TemplateInvalid) as error:
+        raise CannotStart(f"{flag} {file}: {error}") from error
 
 
 def memory_mib(l1_mib: int) -> int:

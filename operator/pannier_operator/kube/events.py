@@ -1,4 +1,4 @@
-"""Posts Events about FeatureGroups: best effort, since conditions say the same."""
+"""Posts Events about FeatureGroups and pods: best effort, since conditions and metrics say the same."""
 
 from __future__ import annotations
 
@@ -25,9 +25,18 @@ def _rising(instant: datetime) -> str:
 
 
 class Events:
-    """Posts what happened to a group."""
+    """Posts what happened to a group, or to objects of another kind."""
 
-    def __init__(self, api: KubeApi, clock: Clock, instance: str) -> None:
+    def __init__(
+        self,
+        api: KubeApi,
+        clock: Clock,
+        instance: str,
+        *,
+        api_version: str = API_VERSION,
+        kind: str = KIND,
+    ) -> None:
+        self._about = {"apiVersion": api_version, "kind": kind}
         self._api = api
         self._clock = clock
         self._instance = instance
@@ -42,8 +51,7 @@ class Events:
         body = {
             "metadata": {"name": f"{name}.{_rising(instant)}", "namespace": namespace},
             "involvedObject": {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
+                **self._about,
                 "namespace": namespace,
                 "name": name,
                 "uid": uid,
@@ -62,7 +70,7 @@ class Events:
             await self._api.create(f"/api/v1/namespaces/{namespace}/events", body)
         except KubeFault as fault:
             _log.warning(
-                "event_not_posted", group=f"{namespace}/{name}", reason=note.reason, fault=str(fault)
+                "event_not_posted", about=f"{namespace}/{name}", reason=note.reason, fault=str(fault)
             )
 
     def __repr__(self) -> str:

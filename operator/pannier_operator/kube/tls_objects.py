@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from pannier_operator.kube.api_client import KubeApi
-from pannier_operator.settings import Hook
+from pannier_operator.setting_values import Hook
 
 Data = Mapping[str, str]
 _CONFIGURATIONS: Final = {
