@@ -171,7 +171,12 @@ def _remove_stale_socket(path: Path) -> None:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:  # all else, as a full queue, says that somebody may be there
             path.unlink(missing_ok=True)
             return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            why = f"another process may listen there: {error.strerror or error}"
+            raise FileExistsError(17, why) from error
     raise FileExistsError(17, "another process listens there")

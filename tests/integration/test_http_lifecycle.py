@@ -274,16 +274,18 @@ async def test_a_sidecar_that_still_drains_leaves_the_socket_of_its_successor(tm
     assert not path.exists()
 
 
-@pytest.mark.parametrize("what", ["a live socket", "a file"])
+@pytest.mark.parametrize("what", ["a live socket", "a busy socket", "a file"])
 async def test_what_is_not_ours_on_the_socket_path_is_left_alone(tmp_path: Path, what: str) -> None:
     """A living server's socket or a plain file is never removed; the start fails instead."""
     path = tmp_path / "pannier.sock"
-    with socket.socket(socket.AF_UNIX) as other:
+    with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
         if what == "a file":
             path.write_text("precious")
         else:
             other.bind(str(path))
-            other.listen()
+            other.listen(0)
+        if what == "a busy socket":
+            waiting.connect(str(path))  # its queue is full now
         with pytest.raises(CannotListen, match=str(path)):
             async with a_sidecar(tmp_path, uds=str(path)):
                 pass
