@@ -92,6 +92,8 @@ class HttpServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._dispatcher.drain()
+        if self._uds is not None:  # while we listen nobody else does there; later it may be our successor's
+            self._uds.unlink(missing_ok=True)
         for site in tuple(self._runner.sites):
             await site.stop()
         await self._emptied_within(min(_LINGER_SECONDS, self._drain.left_seconds()))
@@ -99,8 +101,6 @@ class HttpServer:
         if not await self._emptied_within(max(self._drain.left_seconds(), _CUT_OFF_SECONDS)):
             _log.warning("requests_cut_off", connections=len(self._server.connections))
         await self._runner.cleanup()
-        if self._uds is not None:
-            self._uds.unlink(missing_ok=True)
 
     async def _emptied_within(self, seconds: float) -> bool:
         """Whether no connection is left before the time is up."""
@@ -171,7 +171,12 @@ def _remove_stale_socket(path: Path) -> None:
         probe.settimeout(_PROBE_SECONDS)
         try:
             probe.connect(str(path))
-        except OSError:
+        except ConnectionRefusedError:  # all else, as a full queue, says that somebody may be there
             path.unlink(missing_ok=True)
             return
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            why = f"another process may listen there: {error.strerror or error}"
+            raise FileExistsError(17, why) from error
     raise FileExistsError(17, "another process listens there")

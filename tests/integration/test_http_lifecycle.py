@@ -9,7 +9,6 @@ import os
 import re
 import signal
 import socket
-import stat
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ from pannier.catalog_rendering import render
 from pannier.errors import SpecInvalid
 from pannier.options import SettingsInvalid
 from pannier_sidecar.app import build
-from pannier_sidecar.server import CannotListen
 from pannier_sidecar.settings import load
 from pannier_sidecar.specs import catalog_from_directory
 
@@ -233,41 +231,6 @@ async def test_an_unusable_data_directory_stops_the_start(tmp_path: Path) -> Non
         with pytest.raises(SettingsInvalid, match="--data-dir"):
             async with a_sidecar(tmp_path):
                 pass
-
-
-async def unix_get(path: Path, url: str) -> tuple[int, bytes]:
-    connector = aiohttp.UnixConnector(str(path))
-    async with aiohttp.ClientSession(connector=connector) as session, session.get(f"http://p{url}") as answer:
-        return answer.status, await answer.read()
-
-
-async def test_a_unix_socket_serves_alone_or_beside_tcp(tmp_path: Path) -> None:
-    """Whoever sees the directory reaches it, what a killed sidecar left is replaced, the end removes it."""
-    path = tmp_path / "pannier.sock"
-    with socket.socket(socket.AF_UNIX) as stale:
-        stale.bind(str(path))
-    async with a_sidecar(tmp_path, uds=str(path)) as client:
-        assert client.sidecar.data.urls[-1] == f"unix:{path}"
-        assert (await unix_get(path, "/v1/groups"))[0] == 200
-        assert stat.S_IMODE(path.stat().st_mode) == 0o666
-        assert (await client.send("GET", "/v1/groups")).status == 200
-    assert not path.exists()
-
-
-@pytest.mark.parametrize("what", ["a live socket", "a file"])
-async def test_what_is_not_ours_on_the_socket_path_is_left_alone(tmp_path: Path, what: str) -> None:
-    """A living server's socket or a plain file is never removed; the start fails instead."""
-    path = tmp_path / "pannier.sock"
-    with socket.socket(socket.AF_UNIX) as other:
-        if what == "a file":
-            path.write_text("precious")
-        else:
-            other.bind(str(path))
-            other.listen()
-        with pytest.raises(CannotListen, match=str(path)):
-            async with a_sidecar(tmp_path, uds=str(path)):
-                pass
-        assert path.exists()
 
 
 async def test_a_mounted_catalog_is_followed(tmp_path: Path) -> None:
