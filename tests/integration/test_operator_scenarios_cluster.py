@@ -186,7 +186,7 @@ async def test_15_an_api_server_that_forgot_its_history_loses_no_edit(own_api_se
     with Dynoxide() as dynoxide:
         async with (
             a_cluster(api, dynoxide.url) as cluster,
-            an_operator(cluster, lease_seconds="60") as operator,
+            an_operator(cluster, lease_seconds="60", lease_renew_seconds="50") as operator,
         ):
             name = await cluster.apply()
             await cluster.ready(name)
