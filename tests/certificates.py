@@ -42,9 +42,9 @@ class Authority:
         """Whom to trust, as PEM."""
         return _pem(self._certificate)
 
-    def server(self, address: str) -> Pair:
-        """Make the pair of a server at an IP address."""
-        names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
+    def server(self, address: str, name: str = "localhost") -> Pair:
+        """Make the pair of a server at an IP address, and by a name."""
+        names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName(name)]
         return self._pair(_name("server"), ExtendedKeyUsageOID.SERVER_AUTH, names)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> Pair:

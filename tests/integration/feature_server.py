@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,7 +50,7 @@ class FeatureServer:
 
 
 @contextlib.asynccontextmanager
-async def a_feature_server(rows: Rows) -> AsyncIterator[FeatureServer]:
+async def a_feature_server(rows: Rows, tls: ssl.SSLContext | None = None) -> AsyncIterator[FeatureServer]:
     """Run one on a free port."""
     server = FeatureServer(rows)
     app = web.Application()
@@ -57,7 +58,7 @@ async def a_feature_server(rows: Rows) -> AsyncIterator[FeatureServer]:
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, 0)
+        site = web.TCPSite(runner, HOST, 0, ssl_context=tls)
         await site.start()
         server.port = runner.addresses[0][1]
         yield server
@@ -70,7 +71,8 @@ def a_computed_group(
 ) -> CatalogGroup:
     """Make a group that is computed by the Service ``scores``; no cache unless a field says so."""
     spec = {"timeoutMilliseconds": 2_000, "maxConcurrency": 8, "onFailure": "Unknown", **(on_demand or {})}
-    service = {"name": "scores", "port": 80, "path": "/v1/features", "scheme": "HTTP"}
+    scheme = spec.pop("scheme", "HTTP")
+    service = {"name": "scores", "port": 80, "path": "/v1/features", "scheme": scheme}
     known: dict[str, Any] = {
         "features": {"score": "Int64"},
         "local": "Disabled",

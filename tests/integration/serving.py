@@ -157,6 +157,7 @@ async def serving(
     listen_url: str | None = None,
     heartbeat: Heartbeat = QUICK,
     feature_servers: Mapping[str, Address] = MappingProxyType({}),
+    on_demand_ca: Path | None = None,
 ) -> AsyncIterator[Core]:
     """Open a core over a store in ``directory``, or over one that is shared with another core.
 
@@ -230,7 +231,9 @@ async def serving(
             live.watch(invalidations.follow)
             await owned.enter_async_context(subscription)
             await until(lambda: subscription.is_listening)
-        client = await owned.enter_async_context(ServerClient(ca_file=None, development=feature_servers))
+        client = await owned.enter_async_context(
+            ServerClient(ca_file=on_demand_ca, development=feature_servers)
+        )
         computed = await owned.enter_async_context(
             ComputedLoads(FeatureServers(client, clock, metrics), l1, clock, metrics)
         )

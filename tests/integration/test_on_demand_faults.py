@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.builders import a_group
+from tests.certificates import Authority
 from tests.integration.feature_server import (
     FeatureServer,
     a_computed_group,
@@ -20,7 +22,7 @@ from tests.integration.feature_server import (
     scored,
 )
 from tests.integration.serving import Core, serving, until
-from tests.servers import free_port
+from tests.servers import HOST, free_port
 
 from pannier.option_values import Address
 from pannier_sidecar.circuit import FIRST_PAUSE_US, TIMEOUTS_TO_OPEN
@@ -251,6 +253,25 @@ async def test_readers_of_one_row_share_a_call(tmp_path: Path) -> None:
         may_answer.set()
         assert {(await answer)["status"] for answer in waiting} == {"found"}
         assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("name", "status"), [("scores.shop.svc", "found"), ("other.shop.svc", "unknown")])
+async def test_https_trusts_the_given_authority_and_the_services_name(
+    tmp_path: Path, name: str, status: str
+) -> None:
+    """Whoever has the Service's name in a certificate of that authority, and nobody else."""
+    authority = Authority()
+    pair = authority.server(HOST, name)
+    for file, text in (("ca", authority.certificate), ("crt", pair.certificate), ("key", pair.key)):
+        (tmp_path / file).write_text(text)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    group = a_computed_group(on_demand={"scheme": "HTTPS"})
+    async with (
+        a_feature_server(scored, tls) as server,
+        serving(tmp_path, group, feature_servers=server.services, on_demand_ca=tmp_path / "ca") as core,
+    ):
+        assert (await core.row("score", "a"))["status"] == status
 
 
 def circuit(core: Core) -> str:

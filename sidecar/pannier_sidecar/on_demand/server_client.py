@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 
@@ -64,8 +64,7 @@ class ServerClient:
                     data=io.BytesIO(body),
                     headers=headers,
                     allow_redirects=False,
-                    ssl=self._tls,
-                    server_hostname=address.host if address.scheme == "https" else None,
+                    **self._trust(address),
                 ) as answer,
             ):
                 return await self._read(answer)
@@ -88,6 +87,10 @@ class ServerClient:
         if answer.content_type != _JSON:
             raise TierGarbled(TIER, f"the feature server answered {answer.content_type!r}, not {_JSON}")
         return body
+
+    def _trust(self, address: ServerAddress) -> dict[str, Any]:
+        """What HTTPS takes beside; a Service elsewhere is still called by its own name."""
+        return {"ssl": self._tls, "server_hostname": address.host} if address.scheme == "https" else {}
 
     def _url(self, address: ServerAddress) -> str:
         here = self._development.get(f"{address.service}.{address.namespace}")
