@@ -221,7 +221,8 @@ class _Search:
             self._paths = _the_best(self._matched(path) for path in self._paths)
 
     def _put_returns(self, put: _Put) -> bool:
-        reached = self._closure(lambda path: put in path.done)
+        """One that may have come back once more can do so up to now, for a read that has not returned yet."""
+        reached = self._closure(lambda path: put in path.done and not put.may_repeat)
         self._pending_puts.remove(put)
         self._paths = _the_best(path._replace(done=path.done - {put}) for path in reached if put in path.done)
         return self._paths.count > 0

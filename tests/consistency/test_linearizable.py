@@ -40,6 +40,17 @@ def test_a_write_that_was_repeated_may_be_seen_twice() -> None:
     assert broken_laws(first, second, *seen) == []
 
 
+def test_a_repeat_may_be_seen_by_a_read_that_ends_after_the_answer() -> None:
+    """It came back just before it was acknowledged; a read that begins later must not see it any more."""
+    first = put(1, 5, {"a": "x"}, group="strong", at=1, is_doubtful=True)
+    second = put(1, 4, {"a": "y"}, group="strong", at=1)
+    seen = [get(2, 2.1, {"a": "x"}, group="strong"), get(3, 3.1, {"a": "y"}, group="strong")]
+    assert broken_laws(first, second, *seen, get(4.8, 5.2, {"a": "x"}, group="strong")) == []
+    done = get(5.1, 5.2, {"a": "y"}, group="strong")
+    again = get(5.3, 5.4, {"a": "x"}, group="strong")
+    assert broken_laws(first, second, *seen, done, again) == ["Strong"]
+
+
 def test_an_unanswered_write_happens_at_any_time_or_never() -> None:
     """But not twice, and not before it was asked for."""
     writes = [put(1, 2, {"a": "x"}, group="strong"), put(3, None, {"a": "y"}, group="strong")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ from pannier_operator.catalogs.catalog_content import Entry, visible_to
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.catalogs.publisher import Publisher
 from pannier_operator.clock import ManualClock
+from pannier_operator.errors import LeadershipLost
 from pannier_operator.kube.config_maps import CatalogMaps
 
 CLOCK = ManualClock()
@@ -134,6 +136,23 @@ async def test_an_outage_is_told_and_made_up_for() -> None:
         (written,) = await publisher.publish(an_entry())
         assert written.fault is None
     assert maps.served("shop") != {}
+
+
+async def test_a_lease_that_is_lost_while_writing_leaves_no_task_behind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The end of the replica says it; a task that nobody asks would say it once more, with a traceback."""
+    maps = ModelMaps()
+
+    async def lost(*_: Any, **__: Any) -> int:
+        raise LeadershipLost("not renewed in time")
+
+    maps.write = lost  # type: ignore[method-assign]
+    async with a_publisher(maps, {KEY}) as publisher:
+        (written,) = await publisher.publish(an_entry())
+        assert written.fault == "not published yet"
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 async def test_a_namespace_that_is_not_there_keeps_no_other_from_its_catalog() -> None:

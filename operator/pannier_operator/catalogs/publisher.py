@@ -27,7 +27,7 @@ from pannier_operator.catalogs.catalog_content import (
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.catalogs.published import NOTHING, Published, by_key, published_from
 from pannier_operator.clock import Clock
-from pannier_operator.errors import KubeFault
+from pannier_operator.errors import KubeFault, LeadershipLost
 from pannier_operator.kube.config_maps import DIGEST, REVISION, CatalogMaps
 from pannier_operator.reporting.publication import Written
 
@@ -165,6 +165,8 @@ class Publisher:
                 self._published.pop(namespace, None)
                 self._faults[namespace] = fault
                 _log.warning("catalog_not_published", namespace=namespace, fault=str(fault))
+            except LeadershipLost:
+                return  # whoever waits is told the same by its own next write, and by the end of this replica
             else:
                 self._faults.pop(namespace, None)
 
