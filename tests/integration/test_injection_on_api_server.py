@@ -29,6 +29,7 @@ from tests.servers import HOST
 
 from pannier_sidecar.settings import load as sidecar_settings
 
+INTERNAL_ERROR = 500
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
@@ -143,3 +144,23 @@ def test_while_no_webhook_answers_pods_start_without(pods: Pods, injector: Injec
     """The chart's default, Ignore: nobody's deployment waits for it."""
     injector.close()
     assert sidecar_of(pods.made("app")) is None
+
+
+def test_with_fail_only_pods_that_ask_are_refused_while_no_webhook_answers(
+    api_server: ApiServer, pods: Pods, tmp_path: Path
+) -> None:
+    """Others never wait for it; nor do those of kube-system and of the release's namespace."""
+    objects, authority = render(VALUES | {"injection": {"failurePolicy": "Fail"}}), Authority()
+    with (
+        InjectorProcess(tmp_path / "injector", objects, authority.server(HOST)) as process,
+        hooked(api_server, objects, process, authority.certificate),
+    ):
+        until_injecting(api_server)
+        process.kill()
+        status, answer = pods.create("asking")
+        assert status == INTERNAL_ERROR
+        assert "failed calling webhook" in answer["message"]
+        assert sidecar_of(pods.made("silent", labels={})) is None
+        assert Pods(api_server, "kube-system").create("asking", dry_run=True)[0] == CREATED
+        process.restart()
+        api_server.wait_until(lambda: pods.create("again", dry_run=True)[0] == CREATED)
