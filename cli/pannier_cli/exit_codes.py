@@ -22,4 +22,4 @@ class ExitCode(IntEnum):
     NOT_INSTALLED = 6
     """Something that the command needs is not installed (an extra, wrk, redis-server)."""
     CANNOT_START = 7
-    """``serve``, ``operator``: a setting, an address or a directory cannot be used."""
+    """``serve``, ``operator``, ``webhook``: a setting, an address or a file cannot be used."""

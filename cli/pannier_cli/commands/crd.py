@@ -9,5 +9,5 @@ from pannier.crd import crd_yaml
 
 @click.command()
 def crd() -> None:
-    """Print the CustomResourceDefinition as YAML, for ``kubectl apply --server-side -f -``."""
+    """Print the CustomResourceDefinition as YAML, which kubectl apply --server-side -f - takes."""
     click.echo(crd_yaml(), nl=False)
