@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
-from pannier.options import SettingsInvalid
 from pannier_cli import logs
-from pannier_cli.exit_codes import ExitCode
 from pannier_cli.extras import extra_missing
 from pannier_cli.failures import CommandFailed
 from pannier_cli.flags import flag
+from pannier_cli.starting import starting
 from pannier_operator.errors import CannotStart, LeadershipLost
 from pannier_operator.settings import OPTIONS, load
 
@@ -27,15 +26,10 @@ def start(**flags: Any) -> None:
     except ModuleNotFoundError as missing:
         raise extra_missing("operator", missing) from missing
     try:
-        settings = load(flags, os.environ)
-        logs.configure(settings.log_format, settings.log_level)
-        run(settings)
-    except SettingsInvalid as invalid:
-        raise CommandFailed(
-            str(invalid), exit_code=ExitCode.CANNOT_START, hint="`pannier operator --help` lists all."
-        ) from invalid
-    except CannotStart as missing:
-        raise CommandFailed(str(missing), exit_code=ExitCode.CANNOT_START) from missing
+        with starting("operator", CannotStart):
+            settings = load(flags, os.environ)
+            logs.configure(settings.log_format, settings.log_level)
+            run(settings)
     except LeadershipLost as lost:
         raise CommandFailed(
             str(lost), hint="another replica leads; Kubernetes starts this one anew."

@@ -12,11 +12,11 @@ from typing import Any
 import click
 
 from pannier.errors import SpecInvalid
-from pannier.options import SettingsInvalid
 from pannier_cli import logs
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
 from pannier_cli.flags import flag
+from pannier_cli.starting import starting
 from pannier_sidecar.process import run
 from pannier_sidecar.server import CannotListen
 from pannier_sidecar.settings import OPTIONS, load
@@ -25,13 +25,10 @@ from pannier_sidecar.settings import OPTIONS, load
 def start(**flags: Any) -> None:
     """Check the settings and serve; what keeps the sidecar from starting is told in one message."""
     try:
-        settings = load(flags, os.environ)
-        logs.configure(settings.log_format, settings.log_level)
-        run(settings)
-    except SettingsInvalid as invalid:
-        raise CommandFailed(
-            str(invalid), exit_code=ExitCode.CANNOT_START, hint="`pannier serve --help` lists all."
-        ) from invalid
+        with starting("serve", CannotListen):
+            settings = load(flags, os.environ)
+            logs.configure(settings.log_format, settings.log_level)
+            run(settings)
     except SpecInvalid as invalid:
         lines = "\n".join(f"  {problem}" for problem in invalid.problems)
         raise CommandFailed(
@@ -39,8 +36,6 @@ def start(**flags: Any) -> None:
             exit_code=ExitCode.CANNOT_START,
             hint="`pannier validate` shows the lines.",
         ) from invalid
-    except CannotListen as taken:
-        raise CommandFailed(str(taken), exit_code=ExitCode.CANNOT_START) from taken
 
 
 serve = click.Command(

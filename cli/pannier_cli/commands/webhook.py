@@ -7,12 +7,10 @@ from typing import Any
 
 import click
 
-from pannier.options import SettingsInvalid
 from pannier_cli import logs
-from pannier_cli.exit_codes import ExitCode
 from pannier_cli.extras import extra_missing
-from pannier_cli.failures import CommandFailed
 from pannier_cli.flags import flag
+from pannier_cli.starting import starting
 from pannier_operator.errors import CannotStart
 from pannier_operator.injection.injector_settings import OPTIONS, load
 
@@ -23,16 +21,10 @@ def start(**flags: Any) -> None:
         from pannier_operator.injection.injector import run  # noqa: PLC0415 - the help needs no extra
     except ModuleNotFoundError as missing:
         raise extra_missing("operator", missing) from missing
-    try:
+    with starting("webhook", CannotStart):
         settings = load(flags, os.environ)
         logs.configure(settings.log_format, settings.log_level)
         run(settings)
-    except SettingsInvalid as invalid:
-        raise CommandFailed(
-            str(invalid), exit_code=ExitCode.CANNOT_START, hint="`pannier webhook --help` lists all."
-        ) from invalid
-    except CannotStart as missing:
-        raise CommandFailed(str(missing), exit_code=ExitCode.CANNOT_START) from missing
 
 
 webhook = click.Command(
