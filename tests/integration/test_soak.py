@@ -9,8 +9,8 @@ import pytest
 from soak import MOST_GROWTH, soak
 
 ENTRIES = int(os.environ.get("SOAK_ENTRIES", "20000"))
-"""So few that the embedded store has all of its pages in memory after a third of a minute, on a slow machine too:
-with three times as many its page cache was still filling at the end of it."""
+"""So few that the embedded store has all of its pages in memory after a third of a minute, on a slow machine
+too: with three times as many its page cache was still filling at the end of it."""
 SECONDS = float(os.environ.get("SOAK_SECONDS", "60"))
 
 
