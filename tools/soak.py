@@ -1,13 +1,14 @@
 """A sidecar with many entries in L1 under a steady load: is its memory flat, is its event loop ever late.
 
-    .venv/bin/python tools/soak.py [--entries 1000000] [--seconds 600] [--most-delay-ms 20]
+    .venv/bin/python tools/soak.py [--entries 1000000] [--seconds 600] [--most-work-ms 20]
 
 Starts `pannier serve` with the embedded store, writes the rows (which fills L1), then reads and writes in a
 closed loop: ids by Zipf, a tenth more of them than L1 has room for, so that entries leave all the time.
-Prints resident memory as it goes and how late the sidecar's event loop ran, from its own metrics. Ends with 1
-if memory grew, if L1 holds fewer entries than asked, or if the loop was ever later than allowed. How much of
-that was the sidecar's own work, at most, is shown beside it: on a machine that is busy with something else
-every process is late, so a proof of delays needs a quiet one.
+Prints resident memory as it goes and how late the sidecar's event loop ran, from its own metrics. Ends with
+1 if memory grew, if L1 holds fewer entries than asked, or if the sidecar's own work ever held up the loop
+longer than allowed: an upper bound by the thread's own clock, since work in the 10 ms before a look counts
+as well. What was late beside it is the machine's doing: a loop without work, in a process of its own at the
+same time, shows how much that is.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import argparse
 import http.client
 import random
 import re
+import subprocess
 import sys
 import tempfile
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +74,8 @@ class Soaked(NamedTuple):
     rss_bytes: list[int]
     filling: Lateness
     steady: Lateness
+    idle: Delays
+    """Of a loop without work, all the time."""
     rows_read: int
 
     @property
@@ -111,7 +115,10 @@ def soak(entries: int, seconds: float, directory: Path, tell: Tell) -> Soaked:
     room = f"{2 * entries * BYTES_PER_ENTRY // (1 << 20) + 64}MiB"
     flags = ["--store", "embedded", "--data-dir", str(directory / "data"), "--l1-bytes", room]
     with servers.sidecar(directory / "sidecar", [manifest(entries)], flags, None) as sidecar:
-        with closing(http.client.HTTPConnection(HOST, sidecar.port, timeout=120)) as connection:
+        with (
+            _idle_loop(_lateness(_scrape(sidecar.admin_port)).all) as idle,
+            closing(http.client.HTTPConnection(HOST, sidecar.port, timeout=120)) as connection,
+        ):
             before = _lateness(_scrape(sidecar.admin_port))
             rows = entries + entries // 10
             for start in range(0, rows, WRITES_AT_ONCE):
@@ -125,7 +132,22 @@ def soak(entries: int, seconds: float, directory: Path, tell: Tell) -> Soaked:
         int(float(found[1])) if (found := p.search(text)) else 0 for p in (_ENTRIES, _EVICTIONS)
     )
     steady = _lateness(text).since(filled)
-    return Soaked(held, evictions, rss_bytes, filled.since(before), steady, read)
+    return Soaked(held, evictions, rss_bytes, filled.since(before), steady, idle, read)
+
+
+@contextmanager
+def _idle_loop(bounds: Delays) -> Iterator[Delays]:
+    """Run a loop without work beside the block; its delays are filled in at the end."""
+    script = Path(__file__).with_name("idle_loop.py")
+    delays: Delays = {}
+    with subprocess.Popen(
+        [sys.executable, str(script), *map(str, bounds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        try:
+            yield delays
+        finally:
+            said, _ = child.communicate()
+    delays.update(zip(bounds, accumulate(msgspec.json.decode(said, type=list[int])), strict=False))
 
 
 def _keep_busy(
@@ -224,21 +246,22 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--entries", type=int, default=1_000_000)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--most-delay-ms", type=float, default=20)
+    parser.add_argument("--most-work-ms", type=float, default=20)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pannier-soak-") as directory:
         soaked = soak(asked.entries, asked.seconds, Path(directory), lambda line: print(line, flush=True))
     print(f"the event loop while filling was {soaked.filling}")
     print(f"and under load, {soaked.rows_read:,} rows read, {soaked.steady}")
+    print(f"a loop without work was late beside it by\n{histogram(soaked.idle)}")
     print(f"L1 holds {soaked.entries:,} entries, {soaked.evictions:,} were evicted")
     faults = []
     if soaked.growth > MOST_GROWTH:
         faults.append(f"resident memory grew by {soaked.growth:.1%}")
     if soaked.entries < 0.95 * asked.entries:
         faults.append(f"L1 holds {soaked.entries:,} entries of {asked.entries:,}")
-    worst = max(worst_ms(soaked.filling.all), worst_ms(soaked.steady.all))
-    if worst > asked.most_delay_ms:
-        faults.append(f"the event loop was late by up to {worst:g} ms, over {asked.most_delay_ms:g} ms")
+    worst = max(worst_ms(soaked.filling.own), worst_ms(soaked.steady.own))
+    if worst > asked.most_work_ms:
+        faults.append(f"own work held up the loop for up to {worst:g} ms, over {asked.most_work_ms:g} ms")
     for fault in faults:
         print(f"FAILED: {fault}")
     return 1 if faults else 0
