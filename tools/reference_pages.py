@@ -15,6 +15,7 @@ import yaml
 from pannier.spec_reference import reference_page
 from pannier_operator.metrics import reference_table as metrics_table
 from pannier_operator.planning.findings import reference_table as reasons_table
+from pannier_sidecar.exposition import reference_table as sidecar_metrics_table
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
@@ -58,6 +59,7 @@ def main() -> None:
     (REFERENCE / "featuregroup.md").write_text(reference_page(), encoding="utf-8")
     tables = {
         REFERENCE / "operator.md": [reasons_table(), metrics_table()],
+        REFERENCE / "metrics.md": [sidecar_metrics_table()],
         REFERENCE / "chart.md": [values_table()],
     }
     for path, parts in tables.items():

@@ -18,7 +18,6 @@ from typing import Any, Final, Self
 import structlog
 
 from pannier_operator.admin import Admin
-from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.gate import Gate
 from pannier_operator.admission.neighbourhood import Neighbourhood
 from pannier_operator.admission.server import VALIDATE, AdmissionServer
@@ -26,6 +25,7 @@ from pannier_operator.certificates.keeper import CertificateKeeper, Kept
 from pannier_operator.clock import Clock, SystemClock
 from pannier_operator.crd_check import check_crd
 from pannier_operator.errors import KubeFault
+from pannier_operator.feed.feed_server import FeedServer
 from pannier_operator.injection.template import template_in
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import find_credentials
@@ -37,6 +37,7 @@ from pannier_operator.leader import Leader, Patience, Replica
 from pannier_operator.leadership import Leadership, Terms
 from pannier_operator.metrics import Metrics
 from pannier_operator.missed_pods import MissedPods, Watchdog
+from pannier_operator.serving_certificate import ServingCertificate
 from pannier_operator.settings import Settings
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -91,6 +92,7 @@ class Operator:
             Admin(settings.admin, self._metrics, live=self._not_alive, ready=self._not_ready)
         )
         self._webhook = await self._open_webhook(owned)
+        self._feed = await self._open_feed(owned)
         self._keeper = await self._open_keeper(owned, leases.namespace)
         self._missed = await self._open_missed(owned, leases.namespace)
         self._metrics.watch(self._gauges)
@@ -105,13 +107,21 @@ class Operator:
         prefix = settings.table_prefix
         around = Neighbourhood(api, settings.namespaces, cluster_id=settings.cluster_id, table_prefix=prefix)
         gate = Gate(around, self._clock, table_prefix=prefix, count=self._metrics.count_admission)
-        certificate = ServingCertificate(
-            Path(settings.admission_certificate),
-            Path(settings.admission_key),
-            self._metrics.count_certificate,
-        )
+        certificate = self._certificate(settings.admission_certificate, settings.admission_key)
         webhook = AdmissionServer(settings.admission, certificate, {VALIDATE: gate.judge})
         return await owned.enter_async_context(webhook)
+
+    async def _open_feed(self, owned: contextlib.AsyncExitStack) -> FeedServer | None:
+        """Listen for sidecars, on a replica that stands by as well: it says that another one leads."""
+        settings = self._settings
+        if not (settings.catalog_feed and settings.admission_certificate and settings.admission_key):
+            return None
+        certificate = self._certificate(settings.admission_certificate, settings.admission_key)
+        server = FeedServer(settings.catalog_feed, certificate, self._metrics.count_feed)
+        return await owned.enter_async_context(server)
+
+    def _certificate(self, chain: str, key: str) -> ServingCertificate:
+        return ServingCertificate(Path(chain), Path(key), self._metrics.count_certificate)
 
     async def _open_api(self, owned: contextlib.AsyncExitStack) -> KubeApi:
         """A client that writes only while this replica leads."""
@@ -173,6 +183,8 @@ class Operator:
         try:
             async with leader:
                 self._leader = leader
+                if self._feed is not None:
+                    self._feed.desk = leader.desk
                 work = [asyncio.create_task(leader.run(), name="leader")]
                 if self._keeper is not None:
                     work.append(asyncio.create_task(self._keeper.run(), name="certificates"))
@@ -181,6 +193,8 @@ class Operator:
                 await self._first_of(stopped, holding, *work)
         finally:
             self._leader = None
+            if self._feed is not None:
+                self._feed.desk = None
             holding.cancel()
             await asyncio.gather(holding, return_exceptions=True)
 

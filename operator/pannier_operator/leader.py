@@ -13,13 +13,15 @@ from typing import Any, Final, Self
 
 import structlog
 
-from pannier_operator.aws.call_budget import CallBudget, Urgency
+from pannier_operator.aws.call_budget import CallBudget
 from pannier_operator.aws.dynamodb_client import ClientSettings, DynamoDB
 from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
 from pannier_operator.catalogs.publisher import Publisher
 from pannier_operator.clock import Clock
 from pannier_operator.cluster_identity import find_cluster_id
 from pannier_operator.farewells import Farewells
+from pannier_operator.feed.authority import authority_in
+from pannier_operator.feed.desk import Desk, LeadersPart
 from pannier_operator.group_tables import GroupTables
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.config_maps import CatalogMaps
@@ -37,7 +39,7 @@ from pannier_operator.settings import Settings
 from pannier_operator.shared_tables import SharedKey, SharedTables, read_shared_tables
 from pannier_operator.table_keeper import TableKeeper
 from pannier_operator.watching import SILENCE_SECONDS, Watch
-from pannier_operator.work_queue import Done, WorkQueue
+from pannier_operator.work_queue import Done, Errand, WorkQueue
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 FIRST_LOOK_SECONDS: Final = 30.0
@@ -82,6 +84,8 @@ class Leader:
         self._dice = random.Random()
         self._owned = contextlib.AsyncExitStack()
         self.is_complete = False
+        self.desk: Desk | None = None
+        """What sidecars are answered from; None = nowhere is listened for them."""
 
     async def __aenter__(self) -> Self:
         """Make all parts; raises `CannotStart` and `KubeFault`."""
@@ -121,14 +125,20 @@ class Leader:
                 clock,
                 is_known=self._is_known,
                 delay_seconds=settings.catalog_delay_ms / 1000,
+                authority=authority_in(settings.catalog_authority),
             )
         )
+        if settings.catalog_feed is not None:
+            lent = LeadersPart(self._wake_to_tell, lambda: self.is_complete)
+            self.desk = Desk.of(self._publisher, api, settings, clock, lent)
         reporter = Reporter(
             self._groups,
             Events(api, clock, self._identity),
             self._index,
             clock,
-            Listener(told=self._note_conditions, edited=self._edited),
+            Listener(
+                told=lambda seen, found: self._metrics.note_conditions(seen.key, found), edited=self._edited
+            ),
         )
         farewells = Farewells(keeper, self._publisher, self._groups, self._index, clock)
         self._reconciler = Reconciler(
@@ -138,6 +148,7 @@ class Leader:
                 publisher=self._publisher,
                 farewells=farewells,
                 reporter=reporter,
+                served=self.desk.watch if self.desk is not None else None,
                 table_prefix=settings.table_prefix,
             )
         )
@@ -166,6 +177,8 @@ class Leader:
                 "resync": self._resync.run(),
                 "event flow": self._flow.run(),
             }
+            if self.desk is not None:
+                work["served"] = self.desk.watch.run()
             tasks = [asyncio.create_task(coroutine, name=name) for name, coroutine in work.items()]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -196,12 +209,14 @@ class Leader:
 
     # -- one part at a time
 
-    async def _work(self, key: Key | SharedKey, urgency: Urgency) -> Done:
+    async def _work(self, key: Key | SharedKey, errand: Errand) -> Done:
         began = self._clock.monotonic()
         if isinstance(key, SharedKey):
-            done = await self._shared.reconcile(key, urgency)
+            done = await self._shared.reconcile(key, "resync" if errand == "served" else errand)
+        elif errand == "served":
+            return await self._reconciler.tell_served(key)
         else:
-            done = await self._reconciler.reconcile(key, urgency)
+            done = await self._reconciler.reconcile(key, errand)
         self._metrics.count_pass(done, self._clock.monotonic() - began)
         return done
 
@@ -223,6 +238,9 @@ class Leader:
 
     def _wake(self, key: Key) -> None:
         self._queue.add(key)
+
+    def _wake_to_tell(self, key: Key) -> None:
+        self._queue.add(key, "served")
 
     def _is_known(self, key: Key) -> bool:
         seen = self._index.get(key)
@@ -269,6 +287,7 @@ class Leader:
             "pannier_operator_aws_budget_ratio": self._budget.level,
             "pannier_operator_terminating_age_seconds": max(self._terminating(now), default=0.0),
             "pannier_operator_catalog_writes": self._publisher.writes,
+            **(self.desk.gauges() if self.desk is not None else {}),
         }
 
     def _terminating(self, now: datetime) -> Iterator[float]:
@@ -276,9 +295,6 @@ class Leader:
             since = parse_moment(seen.deleting_since)
             if since is not None:
                 yield (now - since).total_seconds()
-
-    def _note_conditions(self, seen: SeenGroup, conditions: list[Mapping[str, Any]]) -> None:
-        self._metrics.note_conditions(seen.key, conditions)
 
     def __repr__(self) -> str:
         return f"<Leader of {len(self._index)} groups>"

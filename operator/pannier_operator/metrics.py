@@ -44,6 +44,11 @@ COUNTERS: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
         "Requests to the webhook: allowed, refused (with the reason), unchecked (and allowed).",
     ),
     (
+        "pannier_operator_catalog_requests_total",
+        ("code",),
+        "Sidecars' requests for their catalog: 200 news, 304 none came, 503 this replica does not lead.",
+    ),
+    (
         "pannier_operator_certificates_total",
         ("result",),
         "Changes of the webhook's certificate files: loaded, refused (the last good pair stays).",
@@ -66,6 +71,9 @@ GAUGES: Final = {
     "pannier_operator_aws_budget_ratio": "Control-plane calls to DynamoDB that may be made at once, of all.",
     "pannier_operator_terminating_age_seconds": "How long the group that is longest on its way out is that.",
     "pannier_operator_catalog_writes": "Catalogs written, since the start.",
+    "pannier_operator_sidecars": "Sidecars that ask for their catalog.",
+    "pannier_operator_sidecars_behind": "How many of them serve an older one.",
+    "pannier_operator_groups_not_served": "Groups that are not known to be served by every live sidecar.",
 }
 """Gauge -> help; the values come from a callback."""
 CONDITION: Final = "pannier_operator_condition_groups"
@@ -101,6 +109,7 @@ class Metrics:
         self._drift = counters["pannier_operator_drift_corrected_total"]
         self._admissions = counters["pannier_operator_admissions_total"]
         self._certificates = counters["pannier_operator_certificates_total"]
+        self._feed = counters["pannier_operator_catalog_requests_total"]
         self._seconds = Histogram(DURATION, DURATION_HELP, buckets=_SECONDS, registry=None)
         for instrument in (*counters.values(), self._seconds):
             self._registry.register(instrument)
@@ -132,6 +141,10 @@ class Metrics:
     def count_admission(self, result: str, reason: str) -> None:
         """Count one request to the webhook."""
         self._admissions.labels(result, reason).inc()
+
+    def count_feed(self, code: str) -> None:
+        """Count one request of a sidecar."""
+        self._feed.labels(code).inc()
 
     def count_certificate(self, result: str) -> None:
         """Count one change of the webhook's certificate files."""

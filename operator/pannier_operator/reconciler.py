@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import structlog
@@ -22,13 +22,14 @@ from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
 from pannier_operator.catalogs.publisher import Publisher
 from pannier_operator.errors import KubeFault
 from pannier_operator.farewells import Farewells, Leaving, finalizers_of
+from pannier_operator.feed.served_watch import ServedWatch
 from pannier_operator.group_tables import GroupTables
 from pannier_operator.passes import Pass, a_pass
 from pannier_operator.planning.deletion import FINALIZER, needs_finalizer
-from pannier_operator.planning.findings import Finding, found_before
+from pannier_operator.planning.findings import Finding
 from pannier_operator.planning.plans import NOT_SEEN
 from pannier_operator.reporter import Reporter
-from pannier_operator.reporting.outcome import Outcome
+from pannier_operator.reporting.outcome import NOT_OBSERVED, Outcome
 from pannier_operator.reporting.publication import Written, config_facts, publication
 from pannier_operator.reporting.status_document import (
     TableFacts,
@@ -36,6 +37,7 @@ from pannier_operator.reporting.status_document import (
     remembered_from,
     schema_facts,
     table_facts,
+    told_before,
 )
 from pannier_operator.table_keeper import Kept
 from pannier_operator.work_queue import Done
@@ -53,6 +55,8 @@ class Parts:
     publisher: Publisher
     farewells: Farewells
     reporter: Reporter
+    served: ServedWatch | None
+    """None = no sidecar is heard of."""
     table_prefix: str
 
 
@@ -74,6 +78,8 @@ class Reconciler:
         seen = self._parts.index.get(key)
         if seen is None:
             self._parts.tables.forget(key)
+            if self._parts.served is not None:
+                self._parts.served.forget(key)
             await self._parts.publisher.withdraw(key)
             return Done()
         document = seen.document()
@@ -102,6 +108,23 @@ class Reconciler:
             if one.is_served_as_it_is and not self._parts.publisher.is_current(one.entry):
                 self._parts.publisher.announce(one.entry)
 
+    async def tell_served(self, key: Key) -> Done:
+        """Say anew whether a group is served; whatever else there is to say, a whole pass says."""
+        seen, watch = self._parts.index.get(key), self._parts.served
+        if seen is None or seen.deleting or watch is None:
+            return Done()
+        document = seen.document()
+        status, told = document.get("status") or {}, told_before(document)
+        if status.get("observedGeneration") != seen.generation or not _is_published(told):
+            return Done()  # the pass over this edit comes, or came to no publication
+        try:
+            finding = await watch.judge(key, document["spec"]["groupName"], told.get("Served"))
+            await self._parts.reporter.report_one(seen, document, "Served", finding)
+        except KubeFault as fault:
+            _log.warning("api_server", group=str(key), fault=str(fault))
+            return Done(failed=True)
+        return Done()
+
     # -- groups that stay
 
     async def _converge(self, one: Pass) -> Done:
@@ -122,6 +145,7 @@ class Reconciler:
             written = await self._publish(one.entry)
         is_news = kept.is_news or not one.status.get("conditions")
         outcome = self._outcome(one, kept, written) if is_news else self._standing(one, written)
+        outcome = replace(outcome, served=await self._served(one, outcome.published))
         await self._parts.reporter.report(one.seen, one.document, outcome)
         unpublished = any(one.has_failed for one in written or ())
         return Done(kept.again_seconds, failed=kept.failed or unpublished)
@@ -140,6 +164,16 @@ class Reconciler:
     async def _publish(self, entry: Entry) -> list[Written]:
         publisher = self._parts.publisher
         return publisher.written(entry) if publisher.is_current(entry) else await publisher.publish(entry)
+
+    async def _served(self, one: Pass, published: Finding) -> Finding:
+        watch = self._parts.served
+        if watch is None:
+            return NOT_OBSERVED
+        if not published.holds:
+            return Finding("Unknown", published.reason, published.message)
+        is_same = one.status.get("observedGeneration") == one.seen.generation
+        before = told_before(one.document).get("Served") if is_same else None
+        return await watch.judge(one.seen.key, one.entry.group.group_name, before)
 
     def _outcome(self, one: Pass, kept: Kept, written: list[Written] | None) -> Outcome:
         plan = kept.plan
@@ -245,10 +279,9 @@ class Reconciler:
         return f"<Reconciler over {self._parts.index!r}>"
 
 
-def told_before(document: Mapping[str, Any]) -> dict[str, Finding]:
-    """Read the findings back that status has."""
-    told = (document.get("status") or {}).get("conditions") or ()
-    return {condition["type"]: found_before(condition) for condition in told}
+def _is_published(told: Mapping[str, Finding]) -> bool:
+    published = told.get("ConfigPublished")
+    return published is not None and published.holds
 
 
 def _annotations(document: Mapping[str, Any]) -> Mapping[str, str]:

@@ -11,6 +11,8 @@ from pannier_operator.clock import Clock
 from pannier_operator.errors import KubeFault
 from pannier_operator.kube.events import Events
 from pannier_operator.kube.feature_groups import FeatureGroups
+from pannier_operator.planning.findings import Finding
+from pannier_operator.reporting.conditions import with_finding
 from pannier_operator.reporting.outcome import Outcome
 from pannier_operator.reporting.status_document import differs, status_of
 from pannier_operator.reporting.transitions import transitions
@@ -46,7 +48,17 @@ class Reporter:
     async def report(self, seen: SeenGroup, document: Mapping[str, Any], outcome: Outcome) -> None:
         """Write the status if anything in it is new; raises `KubeFault`."""
         previous: Mapping[str, Any] = document.get("status") or {}
-        status = status_of(outcome, previous, self._clock.now())
+        await self._write(seen, previous, status_of(outcome, previous, self._clock.now()))
+
+    async def report_one(
+        self, seen: SeenGroup, document: Mapping[str, Any], kind: str, found: Finding
+    ) -> None:
+        """Write one condition anew; raises `KubeFault`."""
+        previous: Mapping[str, Any] = document.get("status") or {}
+        told = with_finding(previous.get("conditions") or (), kind, found, seen.generation, self._clock.now())
+        await self._write(seen, previous, {**previous, "conditions": told})
+
+    async def _write(self, seen: SeenGroup, previous: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         self._listener.told(seen, status["conditions"])
         if not differs(status, previous):
             return

@@ -15,7 +15,8 @@ from pannier.errors import Problem
 from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier.spec_base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
-from pannier_operator.setting_values import Hook, dns_names, hooks, names
+from pannier_operator.https_options import HTTPS_OPTIONS, https_rules
+from pannier_operator.setting_values import Hook, names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,10 @@ class Settings:
     admin: Address
     admission: Address | None
     """None = no webhook."""
+    catalog_feed: Address | None
+    """None = sidecars have only their mounted catalog, and nobody hears what they serve."""
+    catalog_authority: str | None
+    count_injected_pods: bool
     admission_certificate: str | None
     admission_key: str | None
     certificate_secret: str | None
@@ -77,67 +82,7 @@ OPTIONS: Final = (
         "Reconcile and publish in these namespaces only. Absent: in all.",
     ),
     Option("admin", "HOST:PORT", values.address, "0.0.0.0:8472", "Where health and metrics are served."),
-    Option(
-        "admission",
-        "HOST:PORT",
-        values.address,
-        None,
-        "Where the validating webhook is served over HTTPS, at /validate. Absent: not at all.",
-    ),
-    Option(
-        "admission_certificate",
-        "FILE",
-        values.path_text,
-        None,
-        "PEM of the webhook's certificate chain; loaded anew when it changes. May come later than the"
-        " operator.",
-    ),
-    Option("admission_key", "FILE", values.path_text, None, "PEM of the key of --admission-certificate."),
-    Option(
-        "certificate_secret",
-        "NAME",
-        values.matching(DNS_SUBDOMAIN_PATTERN, "pannier-tls"),
-        None,
-        "Make and renew the webhooks' certificate, in this Secret of the Lease's namespace, and its authority"
-        " in NAME-authority. Both have to be there. Absent: somebody else does.",
-    ),
-    Option(
-        "certificate_names",
-        "A,B",
-        dns_names,
-        None,
-        "DNS names of the certificate of --certificate-secret.",
-    ),
-    Option(
-        "certificate_hooks",
-        "KIND/NAME,...",
-        hooks,
-        None,
-        "Webhook configurations that are to trust it: mutating/NAME or validating/NAME.",
-    ),
-    Option(
-        "sidecar_template",
-        "FILE",
-        values.path_text,
-        None,
-        "The injector's template: pods that asked for a sidecar and should have got one are told of by an"
-        " Event. Absent: nobody looks for them.",
-    ),
-    Option(
-        "injector_service",
-        "NAME",
-        values.matching(DNS_LABEL_PATTERN, "pannier-injector"),
-        None,
-        "The injector's Service, in the Lease's namespace; needed by --evict-missed-pods.",
-    ),
-    Option(
-        "evict_missed_pods",
-        "",
-        values.switch,
-        "false",
-        "Evict such pods, at most ten a minute, while the injector is ready: their successors get a sidecar.",
-        is_switch=True,
-    ),
+    *HTTPS_OPTIONS,
     Option(
         "table_prefix",
         "PREFIX",
@@ -250,9 +195,7 @@ def load(flags: Mapping[str, str | bool | None], env: Mapping[str, str]) -> Sett
 def _across(parsed: Mapping[str, Any]) -> list[Problem]:
     return [
         *_lease_order(parsed),
-        *_webhook_whole(parsed),
-        *_certificate_whole(parsed),
-        *_watchdog_whole(parsed),
+        *https_rules(parsed),
     ]
 
 
@@ -267,33 +210,3 @@ def _lease_order(parsed: Mapping[str, Any]) -> list[Problem]:
         f" and that less than --lease-seconds ({lease})"
     )
     return [Problem("--lease-renew-seconds", "InvalidSetting", message)]
-
-
-def _webhook_whole(parsed: Mapping[str, Any]) -> list[Problem]:
-    """A webhook needs all three settings: the API server speaks only TLS to it."""
-    names = ("admission", "admission_certificate", "admission_key")
-    absent = ["--" + name.replace("_", "-") for name in names if parsed[name] is None]
-    if len(absent) in {0, len(names)}:
-        return []
-    message = f"goes with {' and '.join(absent)}, which {'is' if len(absent) == 1 else 'are'} absent"
-    given = next("--" + name.replace("_", "-") for name in names if parsed[name] is not None)
-    return [Problem(given, "InvalidSetting", message)]
-
-
-def _certificate_whole(parsed: Mapping[str, Any]) -> list[Problem]:
-    """A certificate without names serves nobody, and one that nobody trusts neither."""
-    names = ("certificate_secret", "certificate_names", "certificate_hooks")
-    absent = ["--" + name.replace("_", "-") for name in names if not parsed[name]]
-    if len(absent) in {0, len(names)}:
-        return []
-    given = next("--" + name.replace("_", "-") for name in names if parsed[name])
-    return [Problem(given, "InvalidSetting", f"goes with {' and '.join(absent)}")]
-
-
-def _watchdog_whole(parsed: Mapping[str, Any]) -> list[Problem]:
-    """Who evicts has to know what should have been, and whether it would be now."""
-    needed = ("sidecar_template", "injector_service")
-    absent = ["--" + name.replace("_", "-") for name in needed if not parsed[name]]
-    if not parsed["evict_missed_pods"] or not absent:
-        return []
-    return [Problem("--evict-missed-pods", "InvalidSetting", f"goes with {' and '.join(absent)}")]

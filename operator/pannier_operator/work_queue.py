@@ -9,14 +9,13 @@ import asyncio
 import heapq
 import itertools
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Self, TypeVar
+from typing import Final, Generic, Literal, Self, TypeVar
 
 import structlog
 
-from pannier_operator.aws.call_budget import Urgency
 from pannier_operator.clock import Clock
 from pannier_operator.errors import LeadershipLost
 
@@ -36,7 +35,10 @@ class Done:
     failed: bool = False
 
 
-Work = Callable[[K, Urgency], Awaitable[Done]]
+Errand = Literal["served", "resync", "edit"]
+"""What a key is looked at for; a later one in this order does all that an earlier one would."""
+_RANKS: Final[Mapping[Errand, int]] = {"served": 0, "resync": 1, "edit": 2}
+Work = Callable[[K, Errand], Awaitable[Done]]
 
 
 class WorkQueue(Generic[K]):
@@ -50,7 +52,7 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._dice = dice or random.Random()
         self._due: dict[K, float] = {}
-        self._urgency: dict[K, Urgency] = {}
+        self._errand: dict[K, Errand] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._order = itertools.count()
         self._busy: set[K] = set()
@@ -59,11 +61,10 @@ class WorkQueue(Generic[K]):
         self._tasks: list[asyncio.Task[None]] = []
         self.passes = 0
 
-    def add(self, key: K, urgency: Urgency = "edit", *, delay_seconds: float = 0.0) -> None:
+    def add(self, key: K, errand: Errand = "edit", *, delay_seconds: float = 0.0) -> None:
         """Have a key reconciled, at the latest after the delay; an earlier date stands."""
         due = self._clock.monotonic() + delay_seconds
-        if urgency == "edit" or key not in self._urgency:
-            self._urgency[key] = urgency
+        self._errand[key] = max(errand, self._errand.get(key, errand), key=_RANKS.__getitem__)
         if key in self._due and self._due[key] <= due:
             return
         self._due[key] = due
@@ -73,7 +74,7 @@ class WorkQueue(Generic[K]):
     def forget(self, key: K) -> None:
         """Have nothing more to do with a key."""
         self._due.pop(key, None)
-        self._urgency.pop(key, None)
+        self._errand.pop(key, None)
         self._failures.pop(key, None)
 
     @property
@@ -90,10 +91,10 @@ class WorkQueue(Generic[K]):
 
     async def _run(self) -> None:
         while True:
-            key, urgency = await self._take()
+            key, errand = await self._take()
             self._busy.add(key)
             try:
-                self._settle(key, await self._work(key, urgency))
+                self._settle(key, await self._work(key, errand))
             except LeadershipLost:
                 raise
             except Exception:  # noqa: BLE001 - one group must not end the operator; it is tried again, more slowly
@@ -103,14 +104,14 @@ class WorkQueue(Generic[K]):
                 self._busy.discard(key)
                 self._awake.set()
 
-    async def _take(self) -> tuple[K, Urgency]:
+    async def _take(self) -> tuple[K, Errand]:
         """Wait for a key that is due and that nobody works on."""
         while True:
             self._awake.clear()
             key, wait = self._first()
             if key is not None:
                 self._awake.set()  # another worker may find another one
-                return key, self._urgency.pop(key, "edit")
+                return key, self._errand.pop(key, "edit")
             try:
                 async with asyncio.timeout(wait):
                     await self._awake.wait()

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
+from pannier.catalog_feed import AUTHORITY_FILE
 from pannier.errors import Problem
 from pannier.options import SettingsInvalid
 from pannier_sidecar.admission import Admission
@@ -30,10 +31,13 @@ from pannier_sidecar.backfill_queue import DEFAULT_LIMITS
 from pannier_sidecar.bulkhead import Bulkhead, Limits
 from pannier_sidecar.cache_looks import CacheLooks
 from pannier_sidecar.catalog_dir import CatalogDirectory
+from pannier_sidecar.catalog_feed import CatalogFeed
+from pannier_sidecar.catalog_intake import CatalogIntake
 from pannier_sidecar.clock import Clock, SystemClock
 from pannier_sidecar.drain import Drain
 from pannier_sidecar.errors import TierError
 from pannier_sidecar.exposition import Exposition
+from pannier_sidecar.feed_client import FeedClient
 from pannier_sidecar.invalidation import Invalidations
 from pannier_sidecar.l1_tending import L1Tending
 from pannier_sidecar.l3_opening import L3, open_l3
@@ -152,9 +156,16 @@ async def _open_catalog(parts: _Parts) -> Callable[[], Sequence[Problem]]:
         parts.plan.adopt(catalog)
         return tuple
     mounted = cast("Path", settings.catalog)
-    directory = await parts.owned.enter_async_context(CatalogDirectory(mounted, parts.plan.adopt))
-    parts.metrics.watch_catalog(lambda: [problem.reason for problem in directory.problems])
-    return lambda: directory.problems
+    intake = CatalogIntake(parts.plan.adopt)
+    await parts.owned.enter_async_context(CatalogDirectory(mounted, intake))
+    parts.metrics.watch_catalog(lambda: [problem.reason for problem in intake.problems])
+    if settings.operator_url is not None:
+        authority = settings.operator_ca or mounted / AUTHORITY_FILE
+        client = FeedClient(settings.operator_url, authority=authority, token=settings.operator_token)
+        await parts.owned.enter_async_context(client)
+        feed = await parts.owned.enter_async_context(CatalogFeed(client, intake))
+        parts.metrics.watch_feed(lambda: feed.is_heard)
+    return lambda: intake.problems
 
 
 async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:

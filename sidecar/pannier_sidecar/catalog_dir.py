@@ -1,9 +1,7 @@
 """The mounted catalog: a projected ConfigMap directory, looked at again and again.
 
 The kubelet swaps such a volume whole by moving the symlink ``..data``; it is resolved once per look, so
-that all files read belong together. Taken are higher revisions only. A group that this release cannot use
-stays at its own last good version while the others follow; files that do not fit together change nothing
-at all. What becomes of a catalog is the business of ``adopt``.
+that all files read belong together. Which catalogs are served is for `pannier_sidecar.catalog_intake` to say.
 """
 
 from __future__ import annotations
@@ -14,15 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import structlog
-
-from pannier.catalog import Catalog
-from pannier.catalog_rendering import MANIFEST, ParsedCatalog, RejectedGroup, parse, parse_manifest
+from pannier.catalog_rendering import MANIFEST, parse_manifest
 from pannier.errors import Problem, SpecInvalid
-from pannier_sidecar.on_demand_plan import server_plan
+from pannier_sidecar.catalog_intake import CatalogIntake
 
+SOURCE: Final = "directory"
 _LINK: Final = "..data"
-_log = structlog.get_logger(__name__)
 
 
 def current_state(directory: Path) -> Path:
@@ -38,90 +33,57 @@ def read_state(state: Path) -> dict[str, bytes]:
     }
 
 
-def keep_last_good(parsed: ParsedCatalog, previous: Catalog | None) -> Catalog:
-    """Fill in the groups that cannot be used with what was served of them before, if anything was."""
-    before = {group.group_name: group for group in previous.groups} if previous else {}
-    kept = tuple(before[r.group_name] for r in parsed.rejected if r.group_name in before)
-    return Catalog(revision=parsed.catalog.revision, groups=parsed.catalog.groups + kept)
-
-
-def reject_uncallable(parsed: ParsedCatalog) -> ParsedCatalog:
-    """Reject the groups whose feature server this release cannot call: what the contract does not look at."""
-    usable, rejected = [], list(parsed.rejected)
-    for group in parsed.catalog.groups:
-        try:
-            server_plan(group)
-        except SpecInvalid as invalid:
-            rejected.append(RejectedGroup(group.group_name, invalid.problems[0]))
-        else:
-            usable.append(group)
-    return ParsedCatalog(Catalog(revision=parsed.catalog.revision, groups=tuple(usable)), tuple(rejected))
-
-
 class CatalogDirectory:
-    """Follows one directory while its block is entered; ``adopt`` gets every catalog that is to be served."""
+    """Follows one directory while its block is entered."""
 
     def __init__(
         self,
         directory: Path,
-        adopt: Callable[[Catalog], None],
+        intake: CatalogIntake,
         *,
         interval_seconds: float = 1.0,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._directory = directory
-        self._adopt = adopt
+        self.intake = intake
         self._interval_seconds = interval_seconds
         self._sleep = sleep
         self._task: asyncio.Task[None] | None = None
         self._seen: bytes | None = None
-        self._rejected: tuple[Problem, ...] = ()
-        self.catalog: Catalog | None = None
-        """What is served."""
-        self.problems: tuple[Problem, ...] = ()
-        """Why something mounted is not served; empty while all is well."""
+        self._revision = 0
+        """The highest that was mounted."""
 
     def look(self) -> bool:
         """Look once; True if a new catalog was adopted. Never raises for what it finds in the directory."""
         try:
             state = current_state(self._directory)
             if self._seen is not None and (state / MANIFEST).read_bytes() == self._seen:
-                self._complain(self._rejected)
+                self.intake.complain(SOURCE, ())
                 return False
-            self._take(read_state(state))
+            files = read_state(state)
+            if self._is_overtaken(files):
+                self._note(files)
+                self.intake.complain(SOURCE, ())
+                return False
         except SpecInvalid as invalid:
-            self._complain(invalid.problems)
+            self.intake.complain(SOURCE, invalid.problems)
+            return False
         except OSError as error:
             message = f"{error.filename} cannot be read: {error.strerror or error}"
-            self._complain((Problem("catalog", "CatalogUnreadable", message),))
-        except Exception as error:  # noqa: BLE001 - logged whole: one that trips our own code ends nothing
-            message = f"trips this release: {type(error).__name__}; the log holds the cause"
-            problem = Problem("catalog", "CatalogNotAdopted", message)
-            if problem not in self.problems:
-                _log.exception("catalog_not_adopted")
-            self._complain((problem,))
-        else:
-            return True
-        return False
+            self.intake.complain(SOURCE, (Problem("catalog", "CatalogUnreadable", message),))
+            return False
+        taken = self.intake.attempt(files, SOURCE)
+        if taken:
+            self._note(files)
+        return taken
 
-    def _take(self, files: dict[str, bytes]) -> None:
+    def _is_overtaken(self, files: dict[str, bytes]) -> bool:
+        """Whether it is news to this directory only: a kubelet takes a minute, the operator no second."""
         revision = parse_manifest(files).revision
-        if self.catalog is not None and revision <= self.catalog.revision:
-            message = f"revision {revision} is not above {self.catalog.revision}, which is served"
-            raise SpecInvalid([Problem("catalog", "CatalogOlder", message)])
-        parsed = reject_uncallable(parse(files))
-        catalog = keep_last_good(parsed, self.catalog)
-        self._adopt(catalog)
-        self.catalog, self._seen = catalog, files[MANIFEST]
-        self._rejected = tuple(rejected.problem for rejected in parsed.rejected)
-        self._complain(self._rejected)
+        return self._revision < revision <= self.intake.revision and self.intake.source != SOURCE
 
-    def _complain(self, problems: tuple[Problem, ...]) -> None:
-        """Log what is new; a problem that stays is said once."""
-        for problem in problems:
-            if problem not in self.problems:
-                _log.warning("catalog_problem", reason=problem.reason, problem=str(problem))
-        self.problems = problems
+    def _note(self, files: dict[str, bytes]) -> None:
+        self._seen, self._revision = files[MANIFEST], parse_manifest(files).revision
 
     async def __aenter__(self) -> Self:
         self.look()
@@ -141,5 +103,4 @@ class CatalogDirectory:
             self.look()
 
     def __repr__(self) -> str:
-        revision = self.catalog.revision if self.catalog else None
-        return f"<CatalogDirectory {self._directory} revision {revision}, {len(self.problems)} problems>"
+        return f"<CatalogDirectory {self._directory} revision {self._revision}>"

@@ -151,6 +151,8 @@ class _Families:
         self.add("pannier_l1_limit_bytes", metrics.l1_limit_bytes)
         self.add("pannier_catalog_revision", metrics.catalog_revision)
         self.add("pannier_catalog_groups", metrics.catalog_groups)
+        if metrics.operator_is_heard is not None:
+            self.add("pannier_catalog_operator_heard", metrics.operator_is_heard())
 
     def add_load(self, metrics: Metrics) -> None:
         """How much is under way, and what was done about it."""

@@ -156,6 +156,12 @@ FAMILIES: Final = (
         "1 for the state the tier's circuit breaker is in, 0 for the others.",
     ),
     Family("pannier_catalog_revision", "gauge", (), "Revision of the catalog that is served; 0 = none yet."),
+    Family(
+        "pannier_catalog_operator_heard",
+        "gauge",
+        (),
+        "Whether the operator's catalog endpoint answers; absent without --operator-url.",
+    ),
     Family("pannier_catalog_groups", "gauge", (), "Groups in the catalog that is served."),
     Family(
         "pannier_catalog_problems",

@@ -155,6 +155,8 @@ class Metrics:
         self._backfill: Callable[[], BackfillUsage | None] = lambda: None
         self._rooms: dict[str, Callable[[], RoomUsage]] = {}
         self._catalog_problems: Callable[[], Iterable[str]] = tuple
+        self.operator_is_heard: Callable[[], bool] | None = None
+        """Whether the operator's catalog endpoint answers; None = it is not asked."""
         self._on_circuit: CircuitWatcher = lambda _tier, _before, _now: None
 
     def group(self, name: str) -> GroupCounters:
@@ -259,6 +261,10 @@ class Metrics:
     def watch_catalog(self, problems: Callable[[], Iterable[str]]) -> None:
         """Ask this for the reasons why something of the catalog is not served, at each scrape."""
         self._catalog_problems = problems
+
+    def watch_feed(self, is_heard: Callable[[], bool]) -> None:
+        """Ask this at each scrape whether the operator is heard."""
+        self.operator_is_heard = is_heard
 
     def watch_backfill(self, usage: Callable[[], BackfillUsage]) -> None:
         """Ask this for the background writer's queue at each scrape."""

@@ -34,6 +34,10 @@ def across(parsed: Mapping[str, Any], failed: set[str]) -> list[Problem]:
         problems.append(
             Problem("--specs", "InvalidSetting", "give exactly one of --specs DIR and --catalog DIR")
         )
+    if parsed["operator_url"] is not None and parsed["specs"] is not None:
+        problems.append(
+            Problem("--operator-url", "InvalidSetting", "goes with --catalog: --specs are served as they are")
+        )
     http = cast("Address | None", parsed["http"])
     if http is not None and not http.is_loopback:
         problems.append(

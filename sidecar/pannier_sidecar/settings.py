@@ -26,6 +26,10 @@ class Settings:
 
     specs: Path | None
     catalog: Path | None
+    operator_url: str | None
+    """None = the mounted catalog is all there is."""
+    operator_ca: Path | None
+    operator_token: Path | None
     http: Address | None
     """None where only the Unix socket serves."""
     uds: Path | None
@@ -68,6 +72,28 @@ OPTIONS: Final = (
         directory_path,
         None,
         "Serve a mounted catalog, and follow it when it changes.",
+    ),
+    Option(
+        "operator_url",
+        "URL",
+        values.http_url,
+        None,
+        "Where the operator's catalog endpoint is: edits are heard of at once. Absent: with the mounted"
+        " catalog, about a minute later.",
+    ),
+    Option(
+        "operator_ca",
+        "FILE",
+        directory_path,
+        None,
+        "PEM of the authority that vouches for it. Absent: operator-ca.crt of the mounted catalog.",
+    ),
+    Option(
+        "operator_token",
+        "FILE",
+        directory_path,
+        None,
+        "Token of the pod's service account for audience pannier.dev, which proves the namespace.",
     ),
     Option(
         "http",

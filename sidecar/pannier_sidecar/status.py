@@ -121,6 +121,7 @@ class StatusReport:
             "kind": "specs" if self.settings.specs is not None else "catalog",
             "revision": plan.revision if plan is not None else None,
             "groups": len(plan.groups) if plan is not None else 0,
+            "operatorHeard": heard() if (heard := self.metrics.operator_is_heard) else None,
             "problems": [
                 {"path": p.path, "reason": p.reason, "message": p.message} for p in self.catalog_problems()
             ],

@@ -45,8 +45,20 @@ def test_a_webhook_needs_its_certificate() -> None:
         SettingsInvalid, match=r"--admission-certificate and --admission-key, which are absent"
     ):
         load({"admission": "0.0.0.0:8473"}, {})
-    with pytest.raises(SettingsInvalid, match="goes with --admission, which is absent"):
+    with pytest.raises(SettingsInvalid, match="goes with --admission or --catalog-feed"):
         load({"admission_certificate": "tls.crt", "admission_key": "tls.key"}, {})
+
+
+def test_a_catalog_endpoint_needs_a_certificate_and_the_rest_needs_it() -> None:
+    """It has the webhook's pair; an authority without it would vouch for nobody."""
+    with pytest.raises(SettingsInvalid, match=r"--catalog-feed.*--admission-key, which is absent"):
+        load({"catalog_feed": "0.0.0.0:8474", "admission_certificate": "tls.crt"}, {})
+    with pytest.raises(SettingsInvalid, match=r"--catalog-authority.*goes with --catalog-feed"):
+        load({"catalog_authority": "ca.crt"}, {})
+    with pytest.raises(SettingsInvalid, match=r"--count-injected-pods.*goes with --catalog-feed"):
+        load({"count_injected_pods": True}, {})
+    pair = {"admission_certificate": "tls.crt", "admission_key": "tls.key"}
+    assert load({"catalog_feed": "0.0.0.0:8474", **pair}, {}).admission is None
 
 
 def test_the_list_of_shared_tables_is_checked(tmp_path: Path) -> None:

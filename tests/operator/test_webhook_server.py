@@ -19,7 +19,6 @@ from tests.operator.test_webhook_verdict import ACCEPTED, PREFIX, SHARED, an_obj
 from tests.servers import HOST, free_port
 
 from pannier.option_values import Address
-from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.gate import Gate
 from pannier_operator.admission.neighbourhood import Neighbourhood
 from pannier_operator.admission.server import VALIDATE, AdmissionServer
@@ -28,6 +27,7 @@ from pannier_operator.errors import CannotStart
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import Credentials, find_credentials
 from pannier_operator.metrics import Metrics
+from pannier_operator.serving_certificate import ServingCertificate
 
 ANYWHERE = Address(HOST, 0)
 

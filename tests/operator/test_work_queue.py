@@ -8,10 +8,9 @@ from collections import Counter
 
 import pytest
 
-from pannier_operator.aws.call_budget import Urgency
 from pannier_operator.clock import ManualClock, SystemClock
 from pannier_operator.errors import LeadershipLost
-from pannier_operator.work_queue import Done, WorkQueue
+from pannier_operator.work_queue import Done, Errand, WorkQueue
 
 
 class Recorder:
@@ -19,14 +18,14 @@ class Recorder:
 
     def __init__(self, *answers: Done) -> None:
         self.passes: Counter[str] = Counter()
-        self.urgencies: list[Urgency] = []
+        self.urgencies: list[Errand] = []
         self.under_way: Counter[str] = Counter()
         self.most = 0
         self.answers = list(answers)
         self.ran = asyncio.Event()
         self.gate: asyncio.Event | None = None
 
-    async def work(self, key: str, urgency: Urgency) -> Done:
+    async def work(self, key: str, urgency: Errand) -> Done:
         self.under_way[key] += 1
         self.most = max(self.most, self.under_way[key])
         self.passes[key] += 1
@@ -108,7 +107,7 @@ async def test_a_pass_that_breaks_is_tried_again() -> None:
     """An error that nobody foresaw costs one group a retry, not the operator its life."""
     passes = 0
 
-    async def work(key: str, urgency: Urgency) -> Done:
+    async def work(key: str, urgency: Errand) -> Done:
         nonlocal passes
         passes += 1
         raise RuntimeError(f"{key} {urgency}")
@@ -124,7 +123,7 @@ async def test_a_pass_that_breaks_is_tried_again() -> None:
 async def test_losing_the_lease_ends_the_workers() -> None:
     """Whoever may not write any more stops, and says so."""
 
-    async def work(key: str, urgency: Urgency) -> Done:
+    async def work(key: str, urgency: Errand) -> Done:
         raise LeadershipLost(f"{key} {urgency}")
 
     async with WorkQueue(work, workers=2, clock=SystemClock()) as queue:

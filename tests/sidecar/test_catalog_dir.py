@@ -15,6 +15,7 @@ from tests.mounted_volume import Volume
 from pannier.catalog import Catalog, CatalogGroup
 from pannier.catalog_rendering import MANIFEST, render
 from pannier_sidecar.catalog_dir import CatalogDirectory
+from pannier_sidecar.catalog_intake import CatalogIntake
 
 
 @pytest.fixture
@@ -45,11 +46,11 @@ class Ticks:
 
 def _directory(volume: Volume) -> tuple[CatalogDirectory, list[Catalog]]:
     adopted: list[Catalog] = []
-    return CatalogDirectory(volume.path, adopted.append), adopted
+    return CatalogDirectory(volume.path, CatalogIntake(adopted.append)), adopted
 
 
 def _reasons(directory: CatalogDirectory) -> list[str]:
-    return [problem.reason for problem in directory.problems]
+    return [problem.reason for problem in directory.intake.problems]
 
 
 def _with_unknown_type(catalog: Catalog, group_name: str) -> dict[str, str]:
@@ -75,7 +76,7 @@ def test_what_is_mounted_is_adopted_once(volume: Volume) -> None:
     directory, adopted = _directory(volume)
     assert [directory.look(), directory.look()] == [True, False]
     assert adopted == [catalog]
-    assert directory.problems == ()
+    assert directory.intake.problems == ()
 
 
 def test_a_swap_is_followed(volume: Volume) -> None:
@@ -91,7 +92,7 @@ def test_a_plain_directory_works_too(tmp_path: Path) -> None:
     """Without a kubelet there is no symlink, and none is needed."""
     for name, text in render(a_catalog(a_group())).items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    assert CatalogDirectory(tmp_path, lambda _: None).look()
+    assert CatalogDirectory(tmp_path, CatalogIntake(lambda _: None)).look()
 
 
 def test_only_higher_revisions_are_taken(volume: Volume) -> None:
@@ -105,7 +106,7 @@ def test_only_higher_revisions_are_taken(volume: Volume) -> None:
     assert _reasons(directory) == ["CatalogOlder"]
     volume.project(render(new))
     directory.look()
-    assert directory.problems == ()
+    assert directory.intake.problems == ()
 
 
 def test_an_optional_volume_that_is_not_there_yet(volume: Volume) -> None:
@@ -120,7 +121,7 @@ def test_an_optional_volume_that_is_not_there_yet(volume: Volume) -> None:
 
 def test_a_directory_that_does_not_exist_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     """Serving goes on without it."""
-    directory = CatalogDirectory(tmp_path / "nowhere", lambda _: None)
+    directory = CatalogDirectory(tmp_path / "nowhere", CatalogIntake(lambda _: None))
     assert not directory.look()
     assert _reasons(directory) == ["CatalogUnreadable"]
 
@@ -132,8 +133,8 @@ def test_a_catalog_that_goes_away_is_served_on(volume: Volume) -> None:
     directory.look()
     volume.project({})
     assert not directory.look()
-    assert directory.problems
-    assert directory.catalog == adopted[-1]
+    assert directory.intake.problems
+    assert directory.intake.catalog == adopted[-1]
 
 
 def test_damaged_files_change_nothing(volume: Volume) -> None:
@@ -159,7 +160,7 @@ def test_a_group_that_cannot_be_used_keeps_its_last_good_version(volume: Volume)
     served: dict[str, CatalogGroup] = {group.group_name: group for group in adopted[-1].groups}
     assert served["a"].policy == a_policy()
     assert served["b"].policy == a_policy(soft=1)
-    assert [problem.path for problem in directory.problems] == ["groups.a"]
+    assert [problem.path for problem in directory.intake.problems] == ["groups.a"]
 
 
 def test_a_new_group_that_cannot_be_used_is_left_out(volume: Volume) -> None:
@@ -176,7 +177,9 @@ async def test_while_entered_it_follows_at_its_interval(volume: Volume) -> None:
     adopted: list[Catalog] = []
     ticks = Ticks()
     volume.project(render(a_catalog(a_group("a"))))
-    directory = CatalogDirectory(volume.path, adopted.append, interval_seconds=3, sleep=ticks.sleep)
+    directory = CatalogDirectory(
+        volume.path, CatalogIntake(adopted.append), interval_seconds=3, sleep=ticks.sleep
+    )
     async with directory:
         assert len(adopted) == 1
         volume.project(render(a_catalog(a_group("b"))))
@@ -196,7 +199,7 @@ async def test_a_catalog_that_trips_the_sidecar_does_not_end_the_following(volum
         adopted.append(catalog)
 
     ticks = Ticks()
-    async with CatalogDirectory(volume.path, adopt, sleep=ticks.sleep) as directory:
+    async with CatalogDirectory(volume.path, CatalogIntake(adopt), sleep=ticks.sleep) as directory:
         for revision in (1, 2, 3):
             volume.project(render(a_catalog(a_group(), revision=revision)))
             await ticks.tick()
@@ -213,7 +216,7 @@ async def test_a_catalog_that_trips_the_sidecar_at_its_start_is_a_problem_not_a_
     volume.project(render(a_catalog(a_group())))
     ticks = Ticks()
     with capture_logs() as logs:
-        async with CatalogDirectory(volume.path, adopt, sleep=ticks.sleep) as directory:
+        async with CatalogDirectory(volume.path, CatalogIntake(adopt), sleep=ticks.sleep) as directory:
             await ticks.tick()
             assert _reasons(directory) == ["CatalogNotAdopted"]
     assert [log["event"] for log in logs].count("catalog_not_adopted") == 1
@@ -230,7 +233,7 @@ async def test_a_catalog_that_trips_the_sidecar_at_its_start_is_a_problem_not_a_
 async def test_a_manifest_of_garbage_is_a_problem_not_a_crash(tmp_path: Path, manifest: bytes) -> None:
     """Also where no decoder of JSON gets far enough to say what is wrong."""
     (tmp_path / MANIFEST).write_bytes(manifest)
-    async with CatalogDirectory(tmp_path, lambda _: None) as directory:
+    async with CatalogDirectory(tmp_path, CatalogIntake(lambda _: None)) as directory:
         assert _reasons(directory) == ["CatalogUnreadable"]
 
 
@@ -252,5 +255,5 @@ def test_a_group_whose_feature_server_cannot_be_called_does_not_take_the_others_
     assert directory.look()
     assert {group.group_name for group in adopted[-1].groups} == {"near", "b", "c"}
     assert computed("HTTP") in adopted[-1].groups
-    (problem,) = directory.problems
+    (problem,) = directory.intake.problems
     assert (problem.reason, problem.path) == ("GroupUnreadable", "groups.near.onDemand")

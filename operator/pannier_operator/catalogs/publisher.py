@@ -16,6 +16,7 @@ from typing import Final, Self
 import structlog
 
 from pannier.catalog_building import next_revision
+from pannier.catalog_feed import AUTHORITY_FILE
 from pannier_operator.catalogs.catalog_content import (
     Entry,
     as_seen_by,
@@ -39,15 +40,26 @@ class Publisher:
     """All catalogs of the cluster; owned through ``async with``."""
 
     def __init__(
-        self, maps: CatalogMaps, clock: Clock, *, is_known: Callable[[Key], bool], delay_seconds: float
+        self,
+        maps: CatalogMaps,
+        clock: Clock,
+        *,
+        is_known: Callable[[Key], bool],
+        delay_seconds: float,
+        authority: Callable[[], str] = str,
     ) -> None:
+        """``authority``: who vouches for the catalog endpoint, as PEM, published beside; empty = nobody."""
         self._maps = maps
+        self._authority = authority
         self._clock = clock
         self._is_known = is_known
         self._delay_seconds = delay_seconds
         self._entries: dict[Key, Entry] = {}
         self._members: defaultdict[str, set[Key]] = defaultdict(set)
         self._published: dict[str, Published] = {}
+        self._since: defaultdict[str, dict[Key, int]] = defaultdict(dict)
+        self.told: Callable[[str], None] = lambda _namespace: None
+        """Hears of each namespace whose catalog is another than before."""
         self._losers: dict[str, dict[Key, Key]] = {}
         self._revision_floor: dict[str, int] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
@@ -88,6 +100,16 @@ class Publisher:
     def namespaces(self) -> list[str]:
         """Every namespace whose catalog is known, or that is to have one."""
         return sorted({*self._published, *(namespace for namespace, keys in self._members.items() if keys)})
+
+    def published(self, namespace: str) -> Published:
+        """What a namespace's sidecars are told, as far as it is known."""
+        return self._published.get(namespace, NOTHING)
+
+    def standings(self, key: Key) -> Iterator[tuple[str, int]]:
+        """Every namespace that is told of a group, and the first revision known to have it as it is."""
+        for namespace in list(self._standing(key)):
+            published = self._published[namespace]
+            yield namespace, self._since[namespace].get(key, published.revision)
 
     async def existing(self) -> list[str]:
         """Return every namespace that has a catalog or is to have one. Raises `KubeFault`."""
@@ -176,20 +198,36 @@ class Publisher:
         self._losers[namespace] = dict(visible.losers)
         digest = content_digest(visible.groups)
         is_needless = standing.digest == digest if standing.maps else not visible.groups
-        if standing.sound and is_needless:
-            self._published[namespace] = standing
+        authority = self._authority() if visible.groups else standing.authority
+        if standing.sound and is_needless and standing.authority == authority:
+            self._note(namespace, standing, None)
             return
         floor = max(standing.revision, self._revision_floor.get(namespace, 0))
         revision = next_revision(floor, int(self._clock.now().timestamp() * 1000))
         maps = await self._maps.write(
             namespace,
-            catalog_files(visible.groups, revision),
+            catalog_files(visible.groups, revision) | ({AUTHORITY_FILE: authority} if authority else {}),
             annotations={DIGEST: digest, REVISION: str(revision)},
             maps_before=standing.maps,
         )
         self.writes += 1
         self._revision_floor[namespace] = revision
-        self._published[namespace] = Published(revision, digest, by_key(visible.groups), maps)
+        groups = by_key(visible.groups)
+        self._note(namespace, Published(revision, digest, groups, maps, authority=authority), standing)
+
+    def _note(self, namespace: str, published: Published, before: Published | None) -> None:
+        """Keep what is published, and since when each group is as it is; None = nothing has changed."""
+        since, before = self._since[namespace], before or published
+        for key, group in published.groups.items():
+            held = before.groups.get(key)
+            if held is not None and tells_the_same(held, group):
+                since.setdefault(key, before.revision)
+            else:
+                since[key] = published.revision
+        for key in since.keys() - published.groups.keys():
+            del since[key]
+        self._published[namespace] = published
+        self.told(namespace)
 
     async def _load(self, namespace: str) -> Published:
         found = await self._maps.read(namespace)

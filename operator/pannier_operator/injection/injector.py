@@ -18,13 +18,13 @@ from typing import Any, Final, Self
 import structlog
 
 from pannier_operator.admin import Admin
-from pannier_operator.admission.certificate import ServingCertificate
 from pannier_operator.admission.server import MUTATE, AdmissionServer
 from pannier_operator.injection.injector_metrics import InjectorMetrics
 from pannier_operator.injection.injector_settings import InjectorSettings
 from pannier_operator.injection.mutation import mutate
 from pannier_operator.injection.pod_gate import PodGate
 from pannier_operator.injection.template import template_in
+from pannier_operator.serving_certificate import ServingCertificate
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 _CANNED: Final[dict[str, Any]] = {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pannier_operator.errors import KubeFault
 from pannier_operator.kube.api_client import METADATA_ONLY, KubeApi
@@ -12,7 +13,15 @@ from pannier_operator.kube.api_client import METADATA_ONLY, KubeApi
 _ASKED: Final = "pannier.dev/inject=true"
 _SILENT: Final = "!pannier.dev/inject"
 _UNTOUCHED: Final = ("kube-system", "kube-public", "kube-node-lease")
+_INJECTED: Final = "pannier.dev/injected"
 _SERVICE: Final = "kubernetes.io/service-name"
+
+
+class InjectedPod(NamedTuple):
+    """A pod that was given a sidecar and runs."""
+
+    name: str
+    created: datetime
 
 
 class Pods:
@@ -41,6 +50,17 @@ class Pods:
             path = f"/api/v1/namespaces/{name}/pods"
             async for pod in self._api.items(path, {"labelSelector": _SILENT}, accept=METADATA_ONLY):
                 yield pod
+
+    async def injected(self, namespace: str) -> list[InjectedPod]:
+        """Those of a namespace that run, and are not on their way out. Raises `KubeFault`."""
+        path, params = f"/api/v1/namespaces/{namespace}/pods", {"fieldSelector": "status.phase=Running"}
+        found = []
+        async for pod in self._api.items(path, params, accept=METADATA_ONLY):
+            metadata = pod["metadata"]
+            if _INJECTED in (metadata.get("annotations") or {}) and not metadata.get("deletionTimestamp"):
+                created = datetime.fromisoformat(metadata["creationTimestamp"])
+                found.append(InjectedPod(metadata["name"], created))
+        return found
 
     async def get(self, namespace: str, name: str) -> dict[str, Any] | None:
         """Read one whole; None = it is gone."""

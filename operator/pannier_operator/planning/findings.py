@@ -64,7 +64,14 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "Drifted": "Somebody changed the table; it is put back, or with policy Observe only told.",
         "Observed": "managementPolicy is Observe: nothing is changed.",
         "Paused": "Set managementPolicy to Full to go on.",
-        "SidecarsNotObserved": "Nothing to do: sidecars report their revision as pannier_catalog_revision.",
+        "SidecarsNotObserved": "Nothing to do; with a catalog endpoint (--catalog-feed) sidecars would be"
+        " heard of. Each has its revision in pannier_catalog_revision.",
+        "Served": "Nothing to do.",
+        "NoSidecars": "Nothing to do: the first one to come serves what is published.",
+        "SidecarsBehind": "Wait a moment; if it lasts, see the logs of the sidecars that the message names.",
+        "SidecarsReject": "Upgrade these sidecars (restart their pods): their release cannot use the group.",
+        "SidecarsSilent": "See why the operator cannot be reached from there (network policy, operator URL):"
+        " such a sidecar follows its mounted catalog, about a minute later.",
         "Expiring": "Nothing to do: rows end by retention.",
     }
 )

@@ -15,9 +15,6 @@ from pannier_operator.reporting.outcome import Outcome
 
 Condition = dict[str, Any]
 MAX_MESSAGE: Final = 2048
-_SERVED: Final = Finding(
-    "Unknown", "SidecarsNotObserved", "sidecars do not report the generation they run here yet"
-)
 
 
 def conditions(outcome: Outcome, previous: Iterable[Mapping[str, Any]], now: datetime) -> list[Condition]:
@@ -36,7 +33,7 @@ def _findings(outcome: Outcome) -> Iterator[tuple[str, Finding]]:
     yield "TableReady", outcome.table
     yield "TTLApplied", outcome.ttl
     yield "ConfigPublished", outcome.published
-    yield "Served", _SERVED
+    yield "Served", outcome.served
     yield "InSync", in_sync(outcome)
     if outcome.stalled:
         yield "Stalled", Finding("True", ready.reason, ready.message)
@@ -71,6 +68,13 @@ def in_sync(outcome: Outcome) -> Finding:
     if not outcome.table.holds:
         return Finding("Unknown", outcome.table.reason, outcome.table.message)
     return Finding("True", "AsDeclared", "nothing differs from the spec")
+
+
+def with_finding(
+    found: Iterable[Condition], kind: str, finding: Finding, generation: int, now: datetime
+) -> list[Condition]:
+    """Say one thing anew, and the rest as before."""
+    return [_condition(kind, finding, one, generation, now) if one["type"] == kind else one for one in found]
 
 
 def _under_way(outcome: Outcome, ready: Finding) -> tuple[str, str]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pannier_operator.planning.findings import Difference, Finding
 from pannier_operator.planning.plans import NOT_SEEN
 
+NOT_OBSERVED: Final = Finding(
+    "Unknown", "SidecarsNotObserved", "the operator has no catalog endpoint, so it hears of no sidecar"
+)
 ManagementPolicy = Literal["Full", "Observe", "Paused"]
 
 
@@ -22,6 +25,7 @@ class Outcome:
     table: Finding = NOT_SEEN
     ttl: Finding = NOT_SEEN
     published: Finding = NOT_SEEN
+    served: Finding = NOT_OBSERVED
     differences: tuple[Difference, ...] = ()
     drifted: bool = False
     """Nobody edited the spec: somebody changed the table."""

@@ -15,7 +15,7 @@ import msgspec
 from pannier.catalog import CatalogGroup
 from pannier.policy import CachePolicy, TierPolicy
 from pannier_operator.planning.claims import Ownership
-from pannier_operator.planning.findings import moment, parse_moment
+from pannier_operator.planning.findings import Finding, found_before, moment, parse_moment
 from pannier_operator.planning.observed import START_EMPTY, USABLE, ObservedTable, ObservedTtl, Remembered
 from pannier_operator.reporting.conditions import conditions
 from pannier_operator.reporting.outcome import Outcome
@@ -43,6 +43,12 @@ def status_of(outcome: Outcome, previous: Mapping[str, Any], now: datetime) -> F
         **kept,
         **{name: fact for name, fact in (outcome.facts or {}).items() if fact is not None},
     }
+
+
+def told_before(document: Mapping[str, Any]) -> dict[str, Finding]:
+    """Read the findings back that the status of an object has."""
+    told = (document.get("status") or {}).get("conditions") or ()
+    return {condition["type"]: found_before(condition) for condition in told}
 
 
 def differs(new: Mapping[str, Any], previous: Mapping[str, Any]) -> bool:
