@@ -65,8 +65,9 @@ def pick(objects: list[Object], kind: str, suffix: str = "") -> Object:
 
 
 def arguments_of(deployment: Object) -> dict[str, str]:
-    """Read the flags of the operator's container."""
+    """Read the flags of the operator's container; a switch that is on is "true"."""
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
     command, *flags = container["args"]
     assert (container["command"], command) == (["pannier"], "operator")
-    return dict(flag.removeprefix("--").split("=", 1) for flag in flags)
+    pairs = (flag.removeprefix("--").partition("=") for flag in flags)
+    return {name: value if equals else "true" for name, equals, value in pairs}

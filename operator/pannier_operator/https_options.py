@@ -136,13 +136,13 @@ def _dashed(name: str) -> str:
 
 
 def _certificate_whole(parsed: Mapping[str, Any]) -> list[Problem]:
-    """A certificate without names serves nobody, and one that nobody trusts neither."""
-    names = ("certificate_secret", "certificate_names", "certificate_hooks")
-    absent = ["--" + name.replace("_", "-") for name in names if not parsed[name]]
-    if len(absent) in {0, len(names)}:
+    """A certificate without names serves nobody."""
+    needed = ("certificate_secret", "certificate_names")
+    absent = ["--" + _dashed(name) for name in needed if not parsed[name]]
+    given = ["--" + _dashed(name) for name in (*needed, "certificate_hooks") if parsed[name]]
+    if not absent or not given:
         return []
-    given = next("--" + name.replace("_", "-") for name in names if parsed[name])
-    return [Problem(given, "InvalidSetting", f"goes with {' and '.join(absent)}")]
+    return [Problem(given[0], "InvalidSetting", f"goes with {' and '.join(absent)}")]
 
 
 def _watchdog_whole(parsed: Mapping[str, Any]) -> list[Problem]:

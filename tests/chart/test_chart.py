@@ -23,6 +23,7 @@ from tests.helm import (
 )
 from tests.permissions import Rules, operator_rights
 
+from pannier.option_values import Address
 from pannier_operator.injection import injector_metrics
 from pannier_operator.kube.config_maps import MAX_SHARDS, map_name
 from pannier_operator.metrics import CONDITION, COUNTERS, GAUGES
@@ -112,7 +113,12 @@ def test_the_defaults_are_those_of_the_operator() -> None:
         "lease_name": "pannier-operator",
         "log_format": "json",
         "certificate_secret": "pannier-tls",
-        "certificate_names": (f"pannier-injector.{NAMESPACE}.svc",),
+        "certificate_names": tuple(f"pannier-{name}.{NAMESPACE}.svc" for name in ("injector", "operator")),
+        "catalog_feed": Address("0.0.0.0", 8474),
+        "catalog_authority": "/etc/pannier-webhook/ca.crt",
+        "count_injected_pods": True,
+        "admission_certificate": "/etc/pannier-webhook/tls.crt",
+        "admission_key": "/etc/pannier-webhook/tls.key",
         "certificate_hooks": (Hook("mutating", f"{NAMESPACE}.pannier-injector"),),
         "sidecar_template": "/etc/pannier-injector/sidecar.yaml",
         "injector_service": "pannier-injector",
@@ -198,7 +204,7 @@ def test_no_wildcard_and_no_secret_of_others_is_granted() -> None:
             for rule in one.get("rules", ()) if one["kind"] in {"Role", "ClusterRole"} else ():
                 assert "*" not in (*rule["verbs"], *rule["resources"], *rule["apiGroups"])
                 if "pods" in rule["resources"]:
-                    assert rule["verbs"] == ["get", "list"]
+                    assert rule["verbs"] in (["get", "list"], ["list"])
                 if "secrets" in rule["resources"]:
                     assert rule["verbs"] == ["get", "patch"]
                     assert all(name.endswith(("-tls", "-tls-authority")) for name in rule["resourceNames"])

@@ -92,16 +92,27 @@ class Release:
             found = pick(self.objects, "ConfigMap", "-injector")["data"]["sidecar.yaml"]
             (self.folder / "sidecar.yaml").write_text(found)
             flags["sidecar-template"] = str(self.folder / "sidecar.yaml")
-        if "admission" in flags:
-            flags |= self._webhook()
+        flags |= self._https(flags)
         return OperatorProcess(user, dynamodb_url, **flags)
 
-    def _webhook(self) -> dict[str, str]:
-        """Serve it here, and have the API server ask here, whatever else the chart says of it staying."""
-        authority, address = Authority(), f"{HOST}:{free_port()}"
+    def _https(self, flags: Mapping[str, str]) -> dict[str, str]:
+        """Addresses and files of this machine for what the Deployment serves over HTTPS."""
+        here = {name: f"{HOST}:{free_port()}" for name in ("admission", "catalog-feed") if name in flags}
+        if not here:
+            return {}
+        authority = Authority()
         pair = authority.server(HOST)
-        (self.folder / "tls.crt").write_text(pair.certificate)
-        (self.folder / "tls.key").write_text(pair.key)
+        files = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": authority.certificate}
+        for name, text in files.items():
+            (self.folder / name).write_text(text)
+        if "admission" in here:
+            self._be_asked_at(here["admission"], authority)
+        flag_files = {"admission-certificate": "tls.crt", "admission-key": "tls.key"}
+        flag_files |= {"catalog-authority": "ca.crt"} if "catalog-feed" in here else {}
+        return here | {name: str(self.folder / file) for name, file in flag_files.items()}
+
+    def _be_asked_at(self, address: str, authority: Authority) -> None:
+        """Have the API server ask here, whatever else the chart says of the webhook staying."""
         hook = pick(self.objects, "ValidatingWebhookConfiguration")
         path = hook["webhooks"][0]["clientConfig"]["service"]["path"]
         here = {"url": f"https://{address}{path}", "caBundle": _base64(authority.certificate)}
@@ -109,11 +120,6 @@ class Release:
         where = f"{_HOOKS}/{hook['metadata']['name']}"
         status, answer = self.api.call("PATCH", where, patch, "application/json-patch+json")
         assert status == 200, answer
-        return {
-            "admission": address,
-            "admission-certificate": str(self.folder / "tls.crt"),
-            "admission-key": str(self.folder / "tls.key"),
-        }
 
     def may(
         self, verb: str, resource: str, *, name: str = "", namespace: str = "", account: str | None = None

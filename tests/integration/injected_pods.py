@@ -84,7 +84,9 @@ class Pods:
         """Create one pod, with annotations that choose; gives the answer of the API server."""
         annotations = {f"pannier.dev/{key}": value for key, value in (chosen or {}).items()}
         wanted = {"pannier.dev/inject": "true"} if labels is None else labels
-        whole = {"containers": [a_container()], "automountServiceAccountToken": False, **(spec or {})}
+        # the account's name is what an API server with the plugin ServiceAccount fills in
+        account = {"serviceAccountName": "default", "automountServiceAccountToken": False}
+        whole = {"containers": [a_container()], **account, **(spec or {})}
         metadata = {"name": name, "labels": wanted, "annotations": annotations}
         path = f"{self.path}?dryRun=All" if dry_run else self.path
         return self.api.call("POST", path, {"metadata": metadata, "spec": whole})
@@ -112,6 +114,7 @@ def a_container(name: str = "app") -> dict[str, Any]:
 
 def sidecar_of(pod: Object) -> Object | None:
     """The sidecar, if the pod has one."""
+    assert "spec" in pod, pod
     found = [c for c in pod["spec"].get("initContainers", ()) if c["name"] == "pannier-sidecar"]
     return found[0] if found else None
 

@@ -56,7 +56,7 @@ class OperatorProcess(Server):
         return [
             pannier,
             "operator",
-            *(part for name, value in flags.items() for part in (f"--{name}", value)),
+            *(f"--{name}" if value == "true" else f"--{name}={value}" for name, value in flags.items()),
         ]
 
     def answers(self) -> bool:

@@ -173,6 +173,6 @@ async def test_the_charts_operator_fills_what_the_chart_made_empty(
             assert status == OK
             facts = pairs.facts_of(base64.b64decode(found["data"]["tls.crt"]).decode())
             assert facts is not None
-            assert facts.names == ("pannier-injector.certificates.svc",)
+            assert facts.names == ("pannier-injector.certificates.svc", "pannier-operator.certificates.svc")
             assert set(found["data"]) == {"ca.crt", "tls.crt", "tls.key"}
             assert api_server.refusals(user) == []

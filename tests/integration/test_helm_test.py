@@ -126,7 +126,7 @@ async def test_its_pod_reaches_the_operator_and_nothing_else(cluster: Cluster, t
             for verb in ("get", "list", "create", "patch", "update", "delete"):
                 assert not release.may(verb, kind, namespace=HOME, account=account), (verb, kind)
         labels = pod["metadata"]["labels"]
-        (ingress,) = pick(release.objects, "NetworkPolicy", "-operator")["spec"]["ingress"]
+        ingress, _ = pick(release.objects, "NetworkPolicy", "-operator")["spec"]["ingress"]
         assert any(selects(source.get("podSelector"), labels) for source in ingress["from"])
         assert is_led_to_the_operator(release, labels)
 

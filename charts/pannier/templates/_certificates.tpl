@@ -15,8 +15,22 @@
 {{- if eq .Values.injection.mode "Webhook" -}}true{{- end -}}
 {{- end -}}
 
+{{- define "pannier.feeds" -}}
+{{- if and .Values.catalogFeed.enabled (not .Values.webhook.secretName) -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Whether pods that were given a sidecar are counted: by whom makes no difference. */ -}}
+{{- define "pannier.countsPods" -}}
+{{- if and (include "pannier.feeds" .) (ne .Values.injection.mode "Off") -}}true{{- end -}}
+{{- end -}}
+
+{{- /* Whether the operator's pod mounts the certificate. */ -}}
+{{- define "pannier.listens" -}}
+{{- if or .Values.webhook.enabled (include "pannier.feeds" .) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "pannier.needsCertificate" -}}
-{{- if or (include "pannier.validates" .) (include "pannier.injects" .) -}}true{{- end -}}
+{{- if or (include "pannier.validates" .) (include "pannier.injects" .) (include "pannier.feeds" .) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "pannier.isSelfManaged" -}}
@@ -30,6 +44,9 @@
 {{- end -}}
 {{- if include "pannier.validates" . -}}
 {{- $names = append $names (printf "%s.%s.svc" (include "pannier.webhook" .) .Release.Namespace) -}}
+{{- end -}}
+{{- if include "pannier.feeds" . -}}
+{{- $names = append $names (printf "%s.%s.svc" (include "pannier.operator" .) .Release.Namespace) -}}
 {{- end -}}
 {{- join "," $names -}}
 {{- end -}}

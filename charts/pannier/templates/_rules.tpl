@@ -30,6 +30,11 @@
   resources: [pods/eviction]
   verbs: [create]
 {{- end }}
+{{- else if include "pannier.countsPods" . }}
+# whether sidecars are heard of
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 {{- end }}
 {{- end -}}
 

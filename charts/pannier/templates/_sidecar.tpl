@@ -44,6 +44,10 @@ args:
 - --http=127.0.0.1:8470
 - --uds=/run/pannier/pannier.sock
 - --admin=0.0.0.0:8471
+{{- if include "pannier.feeds" . }}
+- --operator-url=https://{{ include "pannier.operator" . }}.{{ .Release.Namespace }}.svc:8474
+- --operator-token=/var/run/secrets/pannier.dev/token
+{{- end }}
 - --store=dynamodb
 - --drain-seconds={{ .Values.sidecar.drainSeconds }}
 - --log-format=json
@@ -101,6 +105,9 @@ securityContext:
 volumeMounts:
 - {name: pannier-catalog, mountPath: /etc/pannier/catalog, readOnly: true}
 - {name: pannier-socket, mountPath: /run/pannier}
+{{- if include "pannier.feeds" . }}
+- {name: pannier-token, mountPath: /var/run/secrets/pannier.dev, readOnly: true}
+{{- end }}
 {{- end -}}
 
 {{- define "pannier.sidecarVolumes" -}}
@@ -115,6 +122,12 @@ volumeMounts:
     {{- end }}
 - name: pannier-socket
   emptyDir: {sizeLimit: 1Mi}
+{{- if include "pannier.feeds" . }}
+- name: pannier-token
+  projected: # proves the pod's namespace to the operator, and nothing to anybody else
+    sources:
+    - serviceAccountToken: {audience: pannier.dev, expirationSeconds: 3600, path: token}
+{{- end }}
 {{- end -}}
 
 {{- define "pannier.sidecarAppMounts" -}}
