@@ -49,6 +49,7 @@ COVERED_THROUGH = {
     "sidecar/pannier_sidecar/process.py": "tests/integration/test_http_lifecycle.py",
     "sidecar/pannier_sidecar/setting_rules.py": "tests/sidecar/test_settings.py",
     "sidecar/pannier_sidecar/feed_client.py": "tests/integration/test_live_catalogs.py",
+    "operator/pannier_operator/checks/inspection.py": "tests/integration/test_check.py",
     "operator/pannier_operator/feed/desk.py": "tests/integration/test_live_catalogs.py",
     "operator/pannier_operator/feed/feed_server.py": "tests/integration/test_live_catalogs.py",
     "sidecar/pannier_sidecar/loads.py": "tests/integration/test_on_demand.py",

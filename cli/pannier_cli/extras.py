@@ -8,7 +8,9 @@ from types import MappingProxyType
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
 
-EXTRAS = MappingProxyType({"serve": "sidecar", "bench": "sidecar", "operator": "operator"})
+EXTRAS = MappingProxyType(
+    {"serve": "sidecar", "bench": "sidecar", "operator": "operator", "check": "operator"}
+)
 """Subcommand -> the extra whose absence makes an import fail."""
 
 

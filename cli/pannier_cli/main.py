@@ -34,6 +34,7 @@ COMMANDS = MappingProxyType(
         "put": "Write features of an id, or many rows from a file.",
         "delete": "Delete rows of an id on every tier.",
         "status": "Show the state of a sidecar.",
+        "check": "Check an installation in a cluster.",
         "crd": "Print the CustomResourceDefinition.",
         "bench": "Measure this sidecar on this machine.",
         "completion": "Print the completion script of a shell.",

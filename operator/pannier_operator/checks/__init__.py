@@ -1,0 +1,1 @@
+"""``pannier check``: what an installation looks like from outside, line by line, with what to do about it."""
