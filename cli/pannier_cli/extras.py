@@ -9,7 +9,13 @@ from pannier_cli.exit_codes import ExitCode
 from pannier_cli.failures import CommandFailed
 
 EXTRAS = MappingProxyType(
-    {"serve": "sidecar", "bench": "sidecar", "operator": "operator", "check": "operator"}
+    {
+        "serve": "sidecar",
+        "bench": "sidecar",
+        "operator": "operator",
+        "check": "operator",
+        "status --cluster": "operator",
+    }
 )
 """Subcommand -> the extra whose absence makes an import fail."""
 

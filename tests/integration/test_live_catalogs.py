@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import ssl
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -191,12 +193,24 @@ async def test_served_names_who_lags_and_who_cannot(
         await while_it_says("Served", **{SERVES: str(revision)})
         await cluster.edit(name, {"cache": {"staleIfErrorSeconds": 7}})
         message = await while_it_says("SidecarsBehind", **{SERVES: str(revision)})
+        code, shown = await cluster_status(cluster)
+        assert (code, f"{cluster.namespace}/laggard (revision {revision} of " in shown) == (1, True)
         assert f"{cluster.namespace}/laggard (revision {revision} of " in message
         _, revision, _ = await asking.ask(**{SERVES: str(revision)})
         current = {SERVES: str(revision)}
         message = await while_it_says("SidecarsReject", **current, **{REJECTS: f"{GROUP}=GroupUnreadable"})
         assert f"{cluster.namespace}/laggard (GroupUnreadable)" in message
         await while_it_says("Served", **current)
+        assert (await cluster_status(cluster))[0] == 0
+
+
+async def cluster_status(cluster: Cluster) -> tuple[int, str]:
+    """What `pannier status --cluster` says of the namespace, and its exit code."""
+    pannier = str(Path(sys.executable).parent / "pannier")
+    where = ("-n", cluster.namespace, "--kubeconfig", str(cluster.api.admin.kubeconfig))
+    command = [pannier, "status", "--cluster", *where]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
 
 
 async def test_serving_goes_on_without_the_operator_and_never_goes_back(

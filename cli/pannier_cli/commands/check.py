@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,12 +10,12 @@ from rich.markup import escape
 
 from pannier_cli.console import console, print_json, visible
 from pannier_cli.exit_codes import ExitCode
-from pannier_cli.extras import extra_missing
-from pannier_cli.failures import CommandFailed
+from pannier_cli.in_cluster import in_cluster, kubeconfig_option
 from pannier_cli.options import json_option
 
 if TYPE_CHECKING:
     from pannier_operator.checks.verdicts import Line
+    from pannier_operator.kube.api_client import KubeApi
 
 _MARKS: Final = {
     "ok": "[green]ok[/]     ",
@@ -26,11 +23,10 @@ _MARKS: Final = {
     "failed": "[bold red]failed[/] ",
     "unknown": "[yellow]unknown[/]",
 }
-_USUAL: Final = Path("~/.kube/config")
 
 
 @click.command()
-@click.option("--kubeconfig", metavar="FILE", help="Default: KUBECONFIG, then ~/.kube/config.")
+@kubeconfig_option
 @click.option("--namespace", "-n", default="pannier-system", show_default=True, help="Of the release.")
 @click.option("--release", default="pannier", show_default=True, help="First part of its objects' names.")
 @click.option(
@@ -43,14 +39,7 @@ def check(kubeconfig: str | None, namespace: str, release: str, apps: str, *, as
     Looks with your own rights, through the API server alone. Exits with 1 where something has failed or
     could not be looked at.
     """
-    try:
-        from pannier_operator.errors import CannotStart  # noqa: PLC0415 - the help needs no extra
-
-        lines = asyncio.run(_inspected(kubeconfig, namespace, release, apps))
-    except ModuleNotFoundError as missing:
-        raise extra_missing("check", missing) from missing
-    except CannotStart as fault:
-        raise CommandFailed(str(fault), exit_code=ExitCode.UNREACHABLE) from fault
+    lines = in_cluster("check", kubeconfig, lambda api: _inspected(api, namespace, release, apps))
     if as_json:
         print_json([line._asdict() for line in lines])
     else:
@@ -59,20 +48,11 @@ def check(kubeconfig: str | None, namespace: str, release: str, apps: str, *, as
     raise SystemExit(ExitCode.OK if well else ExitCode.REFUSED)
 
 
-async def _inspected(kubeconfig: str | None, namespace: str, release: str, apps: str) -> Sequence[Line]:
-    from pannier_operator.checks.inspection import Inspection  # noqa: PLC0415
+async def _inspected(api: KubeApi, namespace: str, release: str, apps: str) -> Sequence[Line]:
+    from pannier_operator.checks.inspection import Inspection  # noqa: PLC0415 - the help needs no extra
     from pannier_operator.clock import SystemClock  # noqa: PLC0415
-    from pannier_operator.kube.api_client import KubeApi  # noqa: PLC0415
-    from pannier_operator.kube.credentials import find_credentials  # noqa: PLC0415
 
-    usual = _USUAL.expanduser()
-    if kubeconfig is None and not os.environ.get("KUBECONFIG") and usual.exists():
-        kubeconfig = str(usual)
-    async with (
-        await find_credentials(kubeconfig) as credentials,
-        KubeApi(credentials, may_write=lambda: None) as api,  # the one POST is a dry run
-    ):
-        return await Inspection(api, SystemClock(), home=namespace, release=release, apps=apps).lines()
+    return await Inspection(api, SystemClock(), home=namespace, release=release, apps=apps).lines()
 
 
 def _show(lines: Sequence[Line]) -> None:

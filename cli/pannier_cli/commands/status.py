@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from rich.markup import escape
 from rich.text import Text
 
+from pannier_cli import cluster_status
 from pannier_cli.client import Endpoint, Sidecar
 from pannier_cli.console import console, print_json
 from pannier_cli.exit_codes import ExitCode
 from pannier_cli.fitting_tables import block
+from pannier_cli.in_cluster import in_cluster, kubeconfig_option
 from pannier_cli.options import json_option
 from pannier_cli.row_tables import age
 
@@ -27,12 +29,20 @@ DEFAULT_ADMIN = "http://127.0.0.1:8471"
     show_default=True,
     help="Admin address of the sidecar.",
 )
+@click.option("--cluster", is_flag=True, help="Of a cluster: its groups, and which pods do not serve them.")
+@click.option("--namespace", "-n", help="With --cluster: of this namespace only.")
+@kubeconfig_option
 @json_option
-def status(admin: str, *, as_json: bool) -> None:
+def status(
+    admin: str, *, cluster: bool, namespace: str | None, kubeconfig: str | None, as_json: bool
+) -> None:
     """Show what a sidecar serves, from which tiers, and what is wrong with it.
 
-    Exits with 1 where it is not ready.
+    With --cluster instead: FeatureGroups, whether they are ready, and which pods serve an older version.
+    Exits with 1 where a sidecar, or a group, is not ready or not served.
     """
+    if cluster:
+        _cluster(namespace, kubeconfig, as_json=as_json)
     with Sidecar(Endpoint(admin, flags="--admin")) as sidecar:
         document = sidecar.call("GET", "/v1/status", has="tiers")
     if as_json:
@@ -40,6 +50,16 @@ def status(admin: str, *, as_json: bool) -> None:
     else:
         _show(document)
     raise SystemExit(ExitCode.OK if document["ready"] else ExitCode.REFUSED)
+
+
+def _cluster(namespace: str | None, kubeconfig: str | None, *, as_json: bool) -> NoReturn:
+    groups = in_cluster("status --cluster", kubeconfig, lambda api: cluster_status.groups_of(api, namespace))
+    if as_json:
+        print_json(groups)
+    else:
+        cluster_status.show(groups)
+    well = all(map(cluster_status.is_served, groups))
+    raise SystemExit(ExitCode.OK if well else ExitCode.REFUSED)
 
 
 def _show(document: dict[str, Any]) -> None:
