@@ -24,7 +24,8 @@ REJECTS: Final = "Pannier-Rejects"
 """Header: groups that stay at an older version or are not served at all, ``group=Reason, …``."""
 MOST_WAIT_SECONDS: Final = 60
 MOST_REJECTED: Final = 50
-"""How many groups the header names; the operator wants to know that there are some, and which."""
+MOST_HEADER: Final = 4_000
+"""How many groups that header names, in how many characters: servers take 8 KiB for a header."""
 _ETAG: Final = re.compile(r'^"([0-9]{1,18})"$')
 _WAIT: Final = re.compile(r"(?:^|,)\s*wait=([0-9]{1,6})\s*(?:,|;|$)", re.IGNORECASE)
 _REJECTED: Final = re.compile(r"^\s*([^=,\s]{1,128})=([A-Za-z]{1,64})\s*$")
@@ -59,8 +60,15 @@ def wait_of(prefer: str | None) -> int:
 
 
 def write_rejected(rejected: Iterable[tuple[str, str]]) -> str:
-    """Write pairs of groupName and reason, the first `MOST_REJECTED`."""
-    return ", ".join(f"{group}={reason}" for group, reason in sorted(set(rejected))[:MOST_REJECTED])
+    """Write pairs of groupName and reason, as many as fit."""
+    pairs = (f"{group}={reason}" for group, reason in sorted(set(rejected))[:MOST_REJECTED])
+    header = ""
+    for pair in pairs:
+        longer = f"{header}, {pair}" if header else pair
+        if len(longer) > MOST_HEADER:
+            break
+        header = longer
+    return header
 
 
 def read_rejected(header: str | None) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
@@ -24,6 +25,8 @@ WAIT_SECONDS: Final = 30
 _FIRST_PAUSE_SECONDS: Final = 0.1
 """Most refusals are of a replica that stands by: the next connection finds the one that leads."""
 _LONGEST_PAUSE_SECONDS: Final = 30.0
+_SOON_SECONDS: Final = 1.0
+"""An answer without news comes after a wait; one that comes sooner is not asked for again at once."""
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -52,11 +55,13 @@ class CatalogFeed:
         intake: CatalogIntake,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
         dice: Callable[[], float] = random.random,
     ) -> None:
         self._client = client
         self._intake = intake
         self._sleep = sleep
+        self._monotonic = monotonic
         self._dice = dice
         self._heard = 0
         self._failures = 0
@@ -70,7 +75,7 @@ class CatalogFeed:
         """Ask once, take what comes, and wait a while where nothing did."""
         intake = self._intake
         rejected = tuple((one.group_name, one.problem.reason) for one in intake.rejected)
-        serving = Serving(intake.revision, rejected)
+        serving, began = Serving(intake.revision, rejected), self._monotonic()
         try:
             said = await self._client.ask(self._heard or serving.revision, serving, WAIT_SECONDS)
         except TierError as fault:
@@ -81,6 +86,8 @@ class CatalogFeed:
         self.is_heard, self.fault, self._failures = True, None, 0
         if said is not None:
             self._take(*said)
+        if intake.revision == serving.revision and self._monotonic() - began < _SOON_SECONDS:
+            await self._sleep(_SOON_SECONDS)
 
     def _take(self, revision: int, news: CatalogNews) -> None:
         self._heard = revision  # also where it cannot be used: it is not asked for again

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pannier.catalog_feed import (
+    MOST_HEADER,
     MOST_REJECTED,
     MOST_WAIT_SECONDS,
     etag,
@@ -61,6 +62,11 @@ def test_a_header_names_a_bounded_number_of_groups() -> None:
     """However many a sidecar cannot use."""
     many = [(f"group_{number:04d}", "GroupUnreadable") for number in range(10 * MOST_REJECTED)]
     assert len(read_rejected(write_rejected(many))) == MOST_REJECTED
+    long = [(f"{number:02d}{'g' * 126}", "R" * 64) for number in range(MOST_REJECTED)]
+    header = write_rejected(long)
+    assert len(header) <= MOST_HEADER
+    assert dict(read_rejected(header).items() - dict(long).items()) == {}
+    assert len(read_rejected(header)) > 10
 
 
 @pytest.mark.parametrize("header", [None, "", ",,,", "group", "=Reason", "group=Two words", "a=B=C", "a=1"])

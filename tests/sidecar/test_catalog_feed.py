@@ -29,6 +29,9 @@ class Operator:
         self.said = list(said)
         self.asked: list[tuple[int, Serving]] = []
         self.waits = asyncio.Event()
+        self.now = 0.0
+        self.patience = float(WAIT_SECONDS)
+        """How long it keeps a question without news."""
 
     async def ask(self, heard: int, serving: Serving, wait_seconds: int) -> tuple[int, CatalogNews] | None:
         assert wait_seconds == WAIT_SECONDS
@@ -39,6 +42,7 @@ class Operator:
         said = self.said.pop(0)
         if isinstance(said, TierError):
             raise said
+        self.now += self.patience if said is None else 0.0
         return said
 
 
@@ -55,7 +59,13 @@ class Feeding:
         self.adopted: list[Catalog] = []
         self.intake = CatalogIntake(self.adopted.append)
         self.slept: list[float] = []
-        self.feed = CatalogFeed(self.operator, self.intake, sleep=self._sleep, dice=lambda: 1.0)
+        self.feed = CatalogFeed(
+            self.operator,
+            self.intake,
+            sleep=self._sleep,
+            monotonic=lambda: self.operator.now,
+            dice=lambda: 1.0,
+        )
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -126,6 +136,14 @@ async def test_an_operator_that_does_not_answer_is_asked_less_and_less() -> None
     assert it.feed.fault == down
     await it.ask(2)
     assert it.slept[-1] == 0.1
+
+
+async def test_an_operator_that_does_not_wait_is_not_asked_all_the_time() -> None:
+    """Whoever answers without news at once, or always with what is known, gets one question a second."""
+    it = Feeding(news(5), None, news(5), news(4))
+    it.operator.patience = 0.0
+    await it.ask(4)
+    assert it.slept == [1.0, 1.0, 1.0]
 
 
 async def test_it_asks_while_entered_and_not_after() -> None:
