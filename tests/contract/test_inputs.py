@@ -141,8 +141,8 @@ def test_whatever_has_no_fault_ends(edges: list[tuple[int, int]]) -> None:
     def rows(number: int) -> int:
         return sum(1 + rows(used) for used in inputs[number])
 
-    for number, used in inputs.items():
+    for number, below in inputs.items():
         name, deep = f"g{number}", depth(number, MAX_DEPTH + 1)
         assert (name in graph.faults) == (deep is None)
-        if deep is not None and used:
+        if deep is not None and below:
             assert graph.rows[name] == rows(number)

@@ -13,8 +13,9 @@ from tests.integration.feature_server import a_computed_group, a_feature_server,
 from tests.integration.serving import serving
 
 from pannier.catalog import CatalogGroup
+from pannier_sidecar.api.read_requests import MAX_ROWS
 from pannier_sidecar.errors import TierThrottled
-from pannier_sidecar.input_reads import MAX_ROWS
+from pannier_sidecar.input_reads import rows_fault
 
 
 def computed(name: str, *inputs: dict[str, Any], **on_demand: Any) -> CatalogGroup:
@@ -195,5 +196,6 @@ async def test_rows_of_inputs_count(tmp_path: Path) -> None:
         answer = await core.ask(*reads)
         problem = json.loads(answer.body)
         assert problem["reason"] == "TooManyRows"
+        assert rows_fault([], core.plan) is None
         assert f"5400 rows, inputs counted; at most {MAX_ROWS}" in problem["errors"][0]["message"]
         assert server.asked == []
