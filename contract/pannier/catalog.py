@@ -77,6 +77,19 @@ class CatalogRetention(msgspec.Struct, frozen=True, rename="camel", kw_only=True
     tombstone_seconds: int = 604_800
 
 
+class CatalogInput(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
+    """Features of another group that a computed group takes: an item of ``onDemand.inputs``."""
+
+    name: str
+    group: str
+    features: tuple[str, ...]
+    id_from: Literal["Id", "IdPart", "Context"] = "Id"
+    part: int | None = None
+    separator: str = ":"
+    context_key: str | None = None
+    limit: int | None = None
+
+
 class CatalogGroup(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
     """One group as a sidecar serves it."""
 

@@ -12,11 +12,12 @@ from typing import Final
 from pannier.cel import Rule
 from pannier.errors import Problem
 from pannier.rules_cache import CACHE_RULES
+from pannier.rules_inputs import INPUT_RULES
 from pannier.rules_schema import FEATURE_RULES, KEY_RULES
 from pannier.rules_storage import STORAGE_RULES
 from pannier.spec import FeatureGroup
 
-RULES: Final[tuple[Rule, ...]] = (*KEY_RULES, *FEATURE_RULES, *CACHE_RULES, *STORAGE_RULES)
+RULES: Final[tuple[Rule, ...]] = (*KEY_RULES, *FEATURE_RULES, *CACHE_RULES, *STORAGE_RULES, *INPUT_RULES)
 """Every rule of one object, in the order they are reported."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, Strict, StringConstraints
 
 from pannier.catalog import StorageMode
 from pannier.spec_base import (
     DNS_LABEL_PATTERN,
+    FEATURE_NAME_PATTERN,
+    GROUP_NAME_PATTERN,
     KMS_KEY_ARN_PATTERN,
     PATH_PATTERN,
     REGION_PATTERN,
@@ -108,6 +110,36 @@ class FeatureServer(SpecModel):
     """HTTP or HTTPS."""
 
 
+class OnDemandInput(SpecModel):
+    """Features of another group that are read first and passed to the feature server with the ids."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=FEATURE_NAME_PATTERN)]
+    """Name of the input in the request that the server gets; each once."""
+    group: Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=GROUP_NAME_PATTERN)]
+    """groupName of the group that is read, stored or computed, as the reading sidecar's namespace sees it."""
+    features: Annotated[
+        tuple[
+            Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=FEATURE_NAME_PATTERN)], ...
+        ],
+        Strict(False),  # noqa: FBT003 - pydantic's own way to take a JSON array as a tuple
+        Field(min_length=1, max_length=32),
+    ]
+    """Features of it that are passed along."""
+    id_from: Literal["Id", "IdPart", "Context"] = "Id"
+    """Which row is read. Id = that of the same id; IdPart = that of a part of the id; Context = that which
+    the read's context names, so that a read without it is refused."""
+    part: Annotated[int, Field(ge=0, le=15)] | None = None
+    """With IdPart: which part of the id, counted from 0."""
+    separator: Annotated[str, StringConstraints(min_length=1, max_length=8)] | None = None
+    """With IdPart: what stands between the parts. Default ':'."""
+    context_key: (
+        Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=FEATURE_NAME_PATTERN)] | None
+    ) = None
+    """With Context: the field of the read's context that holds the id, a text or a whole number."""
+    limit: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Of a timeline: how many of its newest records are passed along. Default is the group's own."""
+
+
 class OnDemandSpec(SpecModel):
     """The feature server asked for groups that must not or cannot be stored."""
 
@@ -119,3 +151,13 @@ class OnDemandSpec(SpecModel):
     """Calls in flight per sidecar; what is over fails at once."""
     on_failure: Literal["Unknown", "Fail"] = "Unknown"
     """Unknown = rows are answered as unknown; Fail = the whole request fails."""
+    inputs: (
+        Annotated[
+            tuple[OnDemandInput, ...],
+            Strict(False),  # noqa: FBT003 - as above
+            Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+        ]
+        | None
+    ) = None
+    """Features of other groups that the server computes with. What is computed with inputs is never
+    cached."""

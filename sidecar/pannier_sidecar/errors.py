@@ -9,6 +9,7 @@
         ├── TierTimeout           no answer within its budget
         ├── TierThrottled         asked to slow down, retries within the budget were used up
         ├── TierGarbled           a feature server answered what cannot be used
+        ├── InputUnknown          what a row is computed from is unknown, so its server was not called
         ├── TierOverloaded        not asked: this sidecar has too many calls to it under way
         └── TierMisconfigured     missing table, wrong key schema, access denied: a person has to act
 
@@ -68,6 +69,12 @@ class TierGarbled(TierError):
     """The answer does not fit the protocol or the group's schema, so nothing of it is believed."""
 
     reason = "TierGarbled"
+
+
+class InputUnknown(TierError):
+    """What a row is computed from is unknown, so its feature server was not called for it."""
+
+    reason = "InputUnknown"
 
 
 class TierOverloaded(TierError):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from pannier.catalog import CatalogGroup
+from pannier.catalog import CatalogGroup, CatalogInput
 from pannier.errors import Problem, SpecInvalid
 
 
@@ -25,6 +25,7 @@ class _OnDemand(msgspec.Struct, frozen=True, rename="camel"):
     timeout_milliseconds: int
     max_concurrency: int
     on_failure: Literal["Unknown", "Fail"]
+    inputs: tuple[CatalogInput, ...] = ()
 
 
 class ServerAddress(msgspec.Struct, frozen=True):
@@ -58,6 +59,8 @@ class ServerPlan(msgspec.Struct, frozen=True):
     max_concurrency: int
     fails_request: bool
     """Whether a read that it does not answer fails the whole request."""
+    inputs: tuple[CatalogInput, ...] = ()
+    """What is read of other groups before the call, and passed along."""
 
 
 def server_plan(group: CatalogGroup) -> ServerPlan | None:
@@ -83,4 +86,5 @@ def server_plan(group: CatalogGroup) -> ServerPlan | None:
         timeout_seconds=spec.timeout_milliseconds / 1_000,
         max_concurrency=spec.max_concurrency,
         fails_request=spec.on_failure == "Fail",
+        inputs=spec.inputs,
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pannier.catalog import Catalog, CatalogFeature, CatalogGroup
+from pannier.catalog import Catalog, CatalogFeature, CatalogGroup, CatalogInput
+from pannier.inputs import InputGraph, input_graph
 from pannier.keys import UNIT_MICROSECONDS, cache_key_prefix
 from pannier.values import FeatureCodec, codec_for
 from pannier_sidecar.on_demand_plan import server_plan
@@ -98,6 +99,11 @@ class GroupPlan:
         return self.group.storage_mode == "None"
 
     @property
+    def inputs(self) -> tuple[CatalogInput, ...]:
+        """What is read of other groups before rows of this one are computed."""
+        return self.server.inputs if self.server is not None else ()
+
+    @property
     def can_write(self) -> bool:
         """Whether this sidecar may write rows of the group."""
         return self.group.access == "ReadWrite"
@@ -113,11 +119,12 @@ class ReadPlan:
     A group that is as it was before keeps its plan, so that an edit of one group is no event for the others.
     """
 
-    __slots__ = ("groups", "revision")
+    __slots__ = ("groups", "inputs", "revision")
 
     def __init__(self, catalog: Catalog, before: ReadPlan | None = None, now_us: int = 0) -> None:
         known = before.groups if before is not None else {}
         self.revision = catalog.revision
+        self.inputs: InputGraph = input_graph(catalog.groups)
         self.groups: Mapping[str, GroupPlan] = MappingProxyType(
             {
                 group.group_name: _planned(group, known.get(group.group_name), now_us)

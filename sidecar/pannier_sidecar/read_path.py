@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from random import random
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 
@@ -23,6 +23,7 @@ from pannier_sidecar.clock import Clock
 from pannier_sidecar.entry.freshness import Freshness
 from pannier_sidecar.errors import Overloaded, TierError, TierOverloaded, TierTimeout
 from pannier_sidecar.hot_rows import SAMPLE, HotRows
+from pannier_sidecar.input_reads import InputReads, rows_fault, until
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.loads import Loads
 from pannier_sidecar.metrics import Metrics
@@ -36,9 +37,6 @@ from pannier_sidecar.shadow import Shadow
 from pannier_sidecar.stage_times import StageTimes
 from pannier_sidecar.tiers.l1_entry import LocalEntry
 from pannier_sidecar.tiers.l1_local import L1Cache
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class ReadAnswer(NamedTuple):
@@ -76,6 +74,7 @@ class ReadPath:
         self._metrics = metrics
         self._timeout_seconds = timeout_seconds
         self._answers = Answers(l1, metrics)
+        self._inputs = InputReads(loads, self._answers, clock, self._from_l1, self._stale)
         self._memo: ShapeMemo | None = None
         self._hot = HotRows(l1, metrics, self._look_again, dice, observer.saw)
         self._due: dict[RowKey, Freshness] = {}
@@ -102,8 +101,12 @@ class ReadPath:
         valid = [read for read in resolved if isinstance(read, ResolvedRead)]
         if not valid:
             return self._refused([problem for problem in resolved if isinstance(problem, Problem)])
+        fault = rows_fault(valid, plan)
+        if fault is not None:
+            self._metrics.problem(fault.reason)
+            return self._refused([fault])
         with self._lane.seat() as seat:
-            served = await self._serve(valid, watch, deadline, seat)
+            served = await self._serve(valid, shapes, watch, deadline, seat)
             failed = request_faults(request.reads, resolved, served)
             if failed:
                 return self._refused(failed)
@@ -134,7 +137,7 @@ class ReadPath:
         return Problem(f"reads[{position}].{found.path}", found.reason, found.message)
 
     async def _serve(
-        self, reads: Sequence[ResolvedRead], watch: StageTimes, deadline: float, seat: Seat
+        self, reads: Sequence[ResolvedRead], shapes: ShapeMemo, watch: StageTimes, deadline: float, seat: Seat
     ) -> dict[RowKey, Loaded]:
         """What every key of the request is answered from."""
         served: dict[RowKey, Loaded] = {}
@@ -149,7 +152,7 @@ class ReadPath:
             return served | self._all_stale(missing, refusal)
         stored = [key for key in missing if not key.plan.is_computed]
         shadowed = self._shadow.look_l1(stored, watch.start_us)
-        landed = await _until(self._loads.load(missing), deadline)
+        landed = await self._inputs.load(missing, shapes, deadline)
         for key in missing:
             served[key] = landed.get(key) or self._stale(key, _late())
         self._shadow.compare_l1_later(shadowed, served)
@@ -167,7 +170,7 @@ class ReadPath:
                 key = read.key(row_id)
                 if key in served or key in missing:
                     continue
-                found = None if plan.is_strong or read.context else self._from_l1(key, now_us)
+                found = None if plan.is_strong or read.context or plan.inputs else self._from_l1(key, now_us)
                 if found is None:
                     missing[key] = None
                 else:
@@ -243,7 +246,7 @@ class ReadPath:
             rows.append(made)
         if uncovered:
             seat.take()
-            landed = await _until(self._loads.load_ranges(list(set(uncovered.values()))), deadline)
+            landed = await until(self._loads.load_ranges(list(set(uncovered.values()))), deadline)
             for (number, position), query in uncovered.items():
                 read = reads[number]
                 said = landed.get(query) or _late()
@@ -265,13 +268,6 @@ class ReadPath:
 def _late() -> TierTimeout:
     """Why there is no answer when the budget is used up. The load goes on."""
     return TierTimeout("l3", "no answer within the time budget of the request")
-
-
-async def _until(flights: dict[K, asyncio.Future[V]], deadline: float) -> dict[K, V]:
-    """What lands before the deadline. Flights go on whether or not somebody waits."""
-    seconds = deadline - asyncio.get_running_loop().time()
-    await asyncio.wait(set(flights.values()), timeout=max(seconds, 0))
-    return {key: flight.result() for key, flight in flights.items() if flight.done()}
 
 
 def _body(

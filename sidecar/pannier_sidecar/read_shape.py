@@ -16,6 +16,7 @@ from pannier.keys import HIGHEST_SORT_KEY, LOWEST_SORT_KEY, check_id, sort_key_r
 from pannier.times import bound_in_unit
 from pannier_sidecar.api.bodies import no_such_group, short
 from pannier_sidecar.api.read_requests import MAX_CONTEXT_BYTES, MAX_IDS_PER_READ, Moment, Read
+from pannier_sidecar.input_ids import ids_fault
 from pannier_sidecar.plan import FeaturePlan, GroupPlan, ReadPlan
 from pannier_sidecar.render import columns_of
 from pannier_sidecar.row import ContextKey, RowKey
@@ -156,6 +157,7 @@ def resolve(read: Read, memo: ShapeMemo, now_us: int) -> ResolvedRead | Problem:
         _ids_fault(read.ids, shape.plan)
         or _age_fault(read.max_age_seconds)
         or _context_fault(context, shape.plan)
+        or ids_fault(shape.plan.inputs, read.ids, context)
     )
     if fault is not None:
         return fault

@@ -65,6 +65,13 @@ class ContextKey(RowKey, frozen=True, gc=False):
     context: bytes
 
 
+class InputKey(ContextKey, frozen=True, gc=False):
+    """One id that is computed from rows of other groups as well."""
+
+    inputs: tuple[bytes, ...]
+    """Rows as a read answers them, one per declared input, in that order."""
+
+
 class TimelineQuery(msgspec.Struct, frozen=True, gc=False):
     """The newest ``limit`` live rows of one id with ``low <= sort key <= high`` (stored form)."""
 

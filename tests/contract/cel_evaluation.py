@@ -66,7 +66,7 @@ def _nodes(whole: dict[str, Any], at: str) -> Iterator[tuple[object, Any]]:
         name = step.removesuffix("[]")
         found = [(key, node[name]) for key, node in found if name in node]
         if step.endswith("[]"):
-            found = [(item["id"], item) for _, items in found for item in items]
+            found = [(item.get("id", item.get("name")), item) for _, items in found for item in items]
     yield from found
 
 

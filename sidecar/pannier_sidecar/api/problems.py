@@ -39,6 +39,7 @@ _STATUS: Final[dict[str, int]] = {
     "TierFailed": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierUnavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierThrottled": HTTPStatus.SERVICE_UNAVAILABLE,
+    "InputUnknown": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierGarbled": HTTPStatus.SERVICE_UNAVAILABLE,
     "OnDemandFailed": HTTPStatus.SERVICE_UNAVAILABLE,
     "TierOverloaded": HTTPStatus.SERVICE_UNAVAILABLE,

@@ -20,7 +20,7 @@ from pannier_sidecar.on_demand.feature_servers import FeatureServers
 from pannier_sidecar.on_demand.protocol import MAX_IDS, TIER, Computed, Question
 from pannier_sidecar.packing import pack_record
 from pannier_sidecar.plan import GroupPlan
-from pannier_sidecar.row import ContextKey, RowKey
+from pannier_sidecar.row import ContextKey, InputKey, RowKey
 from pannier_sidecar.single_flight import Land, SingleFlight
 from pannier_sidecar.tiers.l1_local import L1Cache
 
@@ -80,7 +80,7 @@ class ComputedLoads:
         for key in keys:
             together.setdefault((key.plan, _context(key)), []).append(key)
         asked = {
-            Question(plan, tuple(key.id for key in part), context): part
+            Question(plan, tuple(key.id for key in part), context, _inputs(part)): part
             for (plan, context), of_one in together.items()
             for part in _parts(of_one)
         }
@@ -123,6 +123,10 @@ class ComputedLoads:
 def _parts(keys: Sequence[RowKey]) -> Iterator[Sequence[RowKey]]:
     """As many as one read may name; several reads of a request may ask for more of one group."""
     return (keys[start : start + MAX_IDS] for start in range(0, len(keys), MAX_IDS))
+
+
+def _inputs(keys: Sequence[RowKey]) -> tuple[tuple[bytes, ...], ...]:
+    return tuple(key.inputs for key in keys if isinstance(key, InputKey))
 
 
 def _context(key: RowKey) -> bytes:

@@ -34,6 +34,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     ids: tuple[str, ...]
     context: bytes = b""
     """The request's context as JSON; empty = none was given."""
+    inputs: tuple[tuple[bytes, ...], ...] = ()
+    """Per id, the rows of the declared inputs; empty = the group declares none."""
 
 
 class _AskedRead(msgspec.Struct, omit_defaults=True):
@@ -42,6 +44,7 @@ class _AskedRead(msgspec.Struct, omit_defaults=True):
     ids: tuple[str, ...]
     features: tuple[str, ...]
     context: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    inputs: dict[str, list[msgspec.Raw]] | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Row(msgspec.Struct):
@@ -86,10 +89,17 @@ def encode(questions: Sequence[Question]) -> bytes:
             ids=question.ids,
             features=tuple(feature.name for feature in question.plan.served),
             context=msgspec.Raw(question.context) if question.context else msgspec.UNSET,
+            inputs=_inputs(question) if question.inputs else msgspec.UNSET,
         )
         for question in questions
     ]
     return _encode({"reads": reads})
+
+
+def _inputs(question: Question) -> dict[str, list[msgspec.Raw]]:
+    """Give every input's rows, in the order of the ids."""
+    columns = zip(question.plan.inputs, zip(*question.inputs, strict=True), strict=True)
+    return {one.name: [msgspec.Raw(row) for row in rows] for one, rows in columns}
 
 
 def decode(questions: Sequence[Question], body: bytes, now_us: int) -> list[dict[str, Computed]]:
