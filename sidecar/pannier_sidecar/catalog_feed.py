@@ -24,7 +24,7 @@ SOURCE: Final = "operator"
 WAIT_SECONDS: Final = 30
 _FIRST_PAUSE_SECONDS: Final = 0.1
 """Most refusals are of a replica that stands by: the next connection finds the one that leads."""
-_LONGEST_PAUSE_SECONDS: Final = 30.0
+_LONGEST_PAUSE_SECONDS: Final = 10.0
 _SOON_SECONDS: Final = 1.0
 """An answer without news comes after a wait; one that comes sooner is not asked for again at once."""
 _log: Final = structlog.get_logger(__name__)

@@ -131,7 +131,7 @@ async def test_an_operator_that_does_not_answer_is_asked_less_and_less() -> None
     it = Feeding(*[down] * 12, None, down)
     await it.ask(12)
     assert it.slept[:3] == [0.1, 0.2, 0.4]
-    assert it.slept[-1] == 30.0
+    assert it.slept[-1] == 10.0
     assert not it.feed.is_heard
     assert it.feed.fault == down
     await it.ask(2)
