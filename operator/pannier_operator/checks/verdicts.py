@@ -121,7 +121,10 @@ def groups(found: Sequence[Mapping[str, Any]]) -> list[Line]:
     unready = [f"{name} ({c['Ready']['reason']})" for name, c in told if _is(c, "Ready", "False")]
     lines.append(
         _listed(
-            "groups", unready, f"{len(told)} groups, none of them unwell", "kubectl describe fg tells why."
+            "groups",
+            unready,
+            f"{_count(told, 'group')}, none of them unwell",
+            "kubectl describe fg tells why.",
         )
     )
     behind = [f"{name}: {c['Served']['message']}" for name, c in told if _is(c, "Served", "False")]
@@ -186,6 +189,10 @@ def missed(pods: Sequence[str]) -> Line:
 
 def _listed(name: str, faults: Sequence[str], well: str, remedy: str) -> Line:
     return Line(name, "failed", _some(faults), remedy) if faults else Line(name, "ok", well)
+
+
+def _count(found: Sequence[object], what: str) -> str:
+    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
 
 
 def _some(faults: Sequence[str]) -> str:
