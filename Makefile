@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast fuzz consistency lint format lock crd reference test-tools bench-tools bench soak \
+.PHONY: help run test test-fast fuzz consistency lint format lock crd reference images test-tools bench-tools bench soak \
 	operator-scale kubectl-page mutation clean
 
 PYTHON ?= python3
@@ -18,6 +18,7 @@ SAMPLE ?= 60
 MINUTES ?= 20
 ENTRIES ?= 1000000
 SECONDS ?= 600
+IMAGES ?= dist/images
 GROUPS ?= 2000
 NAMESPACES ?= 200
 DEDICATED ?= 20
@@ -70,6 +71,14 @@ lock: ## Write requirements/*.txt anew: every package pinned and hashed
 		--output-file requirements/test.txt
 	$(COMPILE) pyproject.toml --extra sidecar --extra examples --constraints requirements/test.txt \
 		--output-file requirements/run.txt
+	$(COMPILE) pyproject.toml --extra sidecar --constraints requirements/test.txt \
+		--output-file requirements/image-sidecar.txt
+	$(COMPILE) pyproject.toml --extra sidecar --extra operator --constraints requirements/test.txt \
+		--output-file requirements/image-operator.txt
+
+images: ## Build the images of sidecar and operator without a registry, as OCI archives (IMAGES=dist/images)
+	@$(PYTHON) tools/bootstrap.py check
+	@$(BIN)/python tools/image_build.py --output $(IMAGES)
 
 crd: ## Write crds/, and the chart's copy, anew from the contract
 	@$(BIN)/pannier crd > crds/featuregroups.pannier.dev.yaml
