@@ -24,7 +24,7 @@ NAMESPACES ?= 200
 DEDICATED ?= 20
 EDITS_PER_SECOND ?= 50
 EDIT_SECONDS ?= 300
-CODE := contract operator sidecar cli tests tools examples
+CODE := contract operator sidecar ondemand cli tests tools examples
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11
 

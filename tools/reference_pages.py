@@ -13,6 +13,7 @@ from typing import Any, Final
 import yaml
 
 from pannier.spec_reference import reference_page
+from pannier_ondemand.openapi import reference_text
 from pannier_operator.metrics import reference_table as metrics_table
 from pannier_operator.planning.findings import reference_table as reasons_table
 from pannier_sidecar.exposition import reference_table as sidecar_metrics_table
@@ -57,6 +58,7 @@ def with_table(page: str, table: str) -> str:
 def main() -> None:
     """Write every page."""
     (REFERENCE / "featuregroup.md").write_text(reference_page(), encoding="utf-8")
+    (REFERENCE / "on-demand-protocol.openapi.json").write_text(reference_text(), encoding="utf-8")
     tables = {
         REFERENCE / "operator.md": [reasons_table(), metrics_table()],
         REFERENCE / "metrics.md": [sidecar_metrics_table()],

@@ -1,0 +1,16 @@
+"""The server kit: a typed Python function, decorated, becomes a feature server that sidecars call.
+
+An author needs `FeatureServer`, `Unknown` and `trace_headers`. ``python -m pannier_ondemand`` serves, and
+`pannier_ondemand.testing` calls without sockets. What is said between sidecar and server is
+docs/reference/on-demand-protocol.md. The kit may import the contract and nothing else of Pannier.
+
+Flow: `http_port` -> `exchange` (one call) -> `computing` (one read) -> the function -> `row_values`.
+"""
+
+from __future__ import annotations
+
+from pannier_ondemand.declaring import FeatureServer
+from pannier_ondemand.messages import Unknown
+from pannier_ondemand.trace import trace_headers
+
+__all__ = ["FeatureServer", "Unknown", "trace_headers"]
