@@ -46,6 +46,14 @@ def test_comparison_runs_and_reports_ratios() -> None:
     assert document["machine"]["cpu"]
 
 
+def test_the_hop_to_a_feature_server_is_compared_with_bare_aiohttp() -> None:
+    """The same bytes at the same rate; the ratio is that of the medians."""
+    result = bench("on-demand", "--rounds", "1", "--seconds", "0.5", "--rate", "50")["result"]
+    (measured,) = result["rounds"]
+    assert min(measured[kind]["count"] for kind in ("bare", "sidecar")) > 5
+    assert result["p50_ratio"] == pytest.approx(measured["sidecar"]["p50_ms"] / measured["bare"]["p50_ms"])
+
+
 def test_a_server_with_wrong_rows_is_not_measured(tmp_path: Path) -> None:
     """A comparison of servers that do not answer the same is refused before any load."""
     wrong = b'{"results":[{"group":"user_activity","rows":[]}]}'

@@ -28,10 +28,10 @@ HOME = "checked"
 
 
 @pytest.fixture
-async def cluster(api_server: ApiServer, dynoxide_url: str) -> AsyncIterator[Cluster]:
-    """A team's namespace, and one for the release."""
-    await asyncio.to_thread(api_server.call, "POST", "/api/v1/namespaces", {"metadata": {"name": HOME}})
-    async with a_cluster(api_server, dynoxide_url) as made:
+async def cluster(own_api_server: ApiServer, dynoxide_url: str) -> AsyncIterator[Cluster]:
+    """A team's namespace, and one for the release, in a cluster without anybody else's groups."""
+    await asyncio.to_thread(own_api_server.call, "POST", "/api/v1/namespaces", {"metadata": {"name": HOME}})
+    async with a_cluster(own_api_server, dynoxide_url) as made:
         yield made
 
 

@@ -19,6 +19,7 @@ from pannier_cli.bench import (
     mixed,
     mixed_report,
     mixed_workload,
+    on_demand,
     report,
 )
 from pannier_cli.bench.binaries import HOW_TO_GET, find_feast_python
@@ -116,6 +117,26 @@ def invalidation_command(writes: int, *, as_json: bool) -> None:
     out = console()
     out.print(invalidation.table(result))
     out.print(f"[dim]{result.reads_per_write:.1f} reads until a write was seen[/]")
+
+
+@bench.command("on-demand")
+@click.option("--rate", default=1_000.0, show_default=True, help="Requests per second.")
+@click.option("--seconds", default=5.0, show_default=True, help="Length of each run.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True, help="Runs per figure.")
+@json_option
+def on_demand_command(rate: float, seconds: float, rounds: int, *, as_json: bool) -> None:
+    """What the hop to a feature server costs, over bare aiohttp that answers the same bytes.
+
+    An open loop; medians of the rounds, and the ratio of latencies.
+    """
+    facts = {"machine": machine.describe()}
+    with telling() as tell, scratch() as directory:
+        result = on_demand.run(rate, seconds, rounds, directory, tell)
+    if as_json:
+        print_json({**facts, "result": msgspec.to_builtins(result)})
+        return
+    _print_facts(facts)
+    console().print(on_demand.table(result))
 
 
 @bench.command("profile")
