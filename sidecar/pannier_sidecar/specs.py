@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pannier.catalog import Catalog
-from pannier.catalog_building import DEFAULT_TABLE_PREFIX, catalog_from_specs
+from pannier.catalog_building import DEFAULT_TABLE_PREFIX, catalog_from_specs, catalog_group
 from pannier.errors import SpecInvalid
+from pannier.inputs import UNKNOWN_GROUP, input_graph
 from pannier.spec import DEFAULT_NAMESPACE
 from pannier_sidecar.manifests import LocatedProblem, Manifest, Manifests, parse_manifests
 
@@ -63,9 +64,12 @@ def read_files(
         found += _read_file(file, namespace)
     # what came from elsewhere first, then files as they were given, and each from top to bottom
     rank = {str(file): number for number, file in enumerate(files)}
-    problems = (*found.problems, *_duplicates(found.groups))
+    faults = tuple(_input_faults(found.groups))
+    elsewhere = [fault for fault in faults if fault.reason == UNKNOWN_GROUP]
+    broken = [fault for fault in faults if fault.reason != UNKNOWN_GROUP]
+    problems = (*found.problems, *_duplicates(found.groups), *broken)
     ordered = sorted(problems, key=lambda problem: (rank.get(problem.file, -1), problem.line))
-    return Manifests(found.groups, tuple(ordered), found.notes)
+    return Manifests(found.groups, tuple(ordered), (*found.notes, *map(_missing_here, elsewhere)))
 
 
 def _read_file(file: Path, namespace: str) -> Manifests:
@@ -102,6 +106,22 @@ def _duplicates(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:
         if twin is not manifest:
             message = f"{metadata.name!r} is declared in {twin.file}:{twin.line} already"
             yield LocatedProblem("metadata.name", "DuplicateResource", message, manifest.file, manifest.line)
+
+
+def _input_faults(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:
+    """Find inputs that lead into a cycle, too deep, or to what another group does not have."""
+    by_name = {manifest.group.spec.group_name: manifest for manifest in manifests}
+    groups = [
+        catalog_group(manifest.group, "ReadWrite", DEFAULT_TABLE_PREFIX) for manifest in by_name.values()
+    ]
+    for name, fault in input_graph(groups).faults.items():
+        manifest = by_name[name]
+        yield LocatedProblem(fault.path, fault.reason, fault.message, manifest.file, manifest.line)
+
+
+def _missing_here(fault: LocatedProblem) -> str:
+    """Another file, or another namespace, may declare the group; until one does, rows are unknown."""
+    return f"{fault}; declared nowhere else, rows are unknown"
 
 
 def _unreadable(path: Path, error: OSError) -> LocatedProblem:

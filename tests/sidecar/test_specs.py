@@ -132,3 +132,50 @@ def test_a_pipe_is_passed_over(tmp_path: Path) -> None:
     _write(tmp_path, "a.yaml", "clicks")
     os.mkfifo(tmp_path / "b.yaml")
     assert [manifest.group.spec.group_name for manifest in read_directory(tmp_path).groups] == ["clicks"]
+
+
+COMPUTED = """\
+apiVersion: pannier.dev/v1alpha1
+kind: FeatureGroup
+metadata: {{name: {name}}}
+spec:
+  groupName: {name}
+  key: {{entity: user}}
+  features:
+  - {{id: 0, name: score, type: Float64}}
+  storage: {{mode: None}}
+  onDemand:
+    service: {{name: scores, port: 8080}}
+    inputs:
+    - {{name: of, group: {group}, features: [{feature}]}}
+"""
+
+
+def _computed(directory: Path, name: str, group: str, feature: str = "score") -> None:
+    text = COMPUTED.format(name=name, group=group, feature=feature)
+    (directory / f"{name}.yaml").write_text(text, encoding="utf-8")
+
+
+def test_inputs_that_form_a_cycle_are_named_by_file_and_line(tmp_path: Path) -> None:
+    """Each group of the cycle, and how it goes round; one that leads into it as well."""
+    for name, group in (("a", "b"), ("b", "c"), ("c", "a"), ("outside", "a")):
+        _computed(tmp_path, name, group)
+    refused = _refused(tmp_path)
+    assert [problem.split()[0] for problem in refused] == ["InputCycle"] * 4
+    assert f"{tmp_path / 'a.yaml'}:1: spec.onDemand.inputs" in refused[0]
+    assert "a -> b -> c -> a" in refused[0]
+
+
+def test_an_input_that_is_not_declared_is_named(tmp_path: Path) -> None:
+    """A feature of a group that is here has to be there; a group that is not may be declared elsewhere."""
+    _write(tmp_path, "stored.yaml", "stored")
+    _computed(tmp_path, "good", "stored", "city")
+    _computed(tmp_path, "wrong", "stored", "town")
+    assert ["UnknownInputFeature" in problem for problem in _refused(tmp_path)] == [True]
+    (tmp_path / "wrong.yaml").unlink()
+    _computed(tmp_path, "lonely", "elsewhere")
+    found = read_directory(tmp_path)
+    assert found.problems == ()
+    (note,) = found.notes
+    assert "lonely.yaml:1" in note
+    assert "'elsewhere'" in note
