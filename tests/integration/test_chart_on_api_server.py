@@ -176,6 +176,37 @@ async def test_the_webhook_tells_at_apply_what_the_operator_would_tell_later(
             cluster.namespace = team
 
 
+async def test_inputs_that_lead_round_in_a_circle_are_refused_or_told(
+    cluster: Cluster, home: str, tmp_path: Path
+) -> None:
+    """At apply where the webhook is up, else by the condition; a group that is yet to come is told of."""
+    with installed(cluster, tmp_path, {"webhook": WEBHOOK}) as release:
+        async with running(release, cluster):
+            await kubectl_apply(cluster, computed(cluster, "first", "second"))
+            await cluster.told("first", "UnknownInputGroup")
+            with pytest.raises(ServerFailed, match=r"InputCycle.*second -> first -> second"):
+                await kubectl_apply(cluster, computed(cluster, "second", "first"))
+        await kubectl_apply(cluster, computed(cluster, "second", "first"))
+        async with running(release, cluster):
+            await cluster.told("second", "InputCycle")
+            await kubectl_apply(cluster, computed(cluster, "second"))
+            for name in ("second", "first"):
+                await cluster.ready(name)
+
+
+def computed(cluster: Cluster, name: str, *reads: str) -> dict[str, Any]:
+    """A group that is computed from a feature of others."""
+    inputs = [{"name": f"of_{one}", "group": one, "features": ["city"]} for one in reads]
+    on_demand = {"service": {"name": "scores", "port": 8080}, **({"inputs": inputs} if inputs else {})}
+    return {
+        "/metadata.name": name,
+        "/metadata.namespace": cluster.namespace,
+        "groupName": name,
+        "storage": {"mode": "None"},
+        "onDemand": on_demand,
+    }
+
+
 def dedicated(cluster: Cluster) -> dict[str, Any]:
     return {"storage": {"mode": "Dedicated"}, "/metadata.namespace": cluster.namespace}
 

@@ -9,6 +9,7 @@ import pytest
 from tests.manifests import a_feature_group
 
 from pannier.catalog_building import catalog_group
+from pannier.errors import Problem
 from pannier.spec_status import Status
 from pannier_operator.planning.findings import REASONS, Difference, Finding, found_before
 from pannier_operator.planning.observed import ObservedTable, ObservedTtl, Remembered
@@ -208,6 +209,10 @@ def test_publication_is_the_own_namespaces_and_every_consumers() -> None:
     """Published everywhere, taken somewhere, failed somewhere, or without a namespace to go to."""
     ok = Written("shop", 7)
     assert publication([ok, Written("ads", 9)]).message == "in 2 namespaces"
+    cycle = Problem("spec.onDemand.inputs", "InputCycle", "form a cycle: a -> b -> a")
+    unread = publication([ok, Written("ads", 9, input_fault=cycle)])
+    assert (unread.status, unread.reason) == ("False", "InputCycle")
+    assert "in namespace ads: inputs form a cycle: a -> b -> a" in unread.message
     taken = publication([ok, Written("ads", 9, winner="ads/mine")])
     assert (taken.status, taken.reason) == ("False", "GroupNameTaken")
     assert "ads/mine" in taken.message

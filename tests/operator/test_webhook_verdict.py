@@ -210,3 +210,40 @@ def test_what_is_no_review_is_refused(body: bytes) -> None:
     """Garbage is told as such, and never as a verdict."""
     with pytest.raises(ReviewInvalid):
         read_review(body)
+
+
+def reading(name: str, group: str, *, created: bool = True) -> dict[str, Any]:
+    """A computed group that reads another."""
+    on_demand = {
+        "service": {"name": "scores", "port": 8080},
+        "inputs": [{"name": "of", "group": group, "features": ["city"]}],
+    }
+    changes = {"groupName": name, "storage": {"mode": "None"}, "onDemand": on_demand}
+    return an_object(f"shop/{name}", changes, **(ACCEPTED if created else {}))
+
+
+def with_all(ask: Ask, *others: dict[str, Any]) -> Verdict:
+    """The verdict where these are the groups there are."""
+    found = [neighbour_of(other, PREFIX) for other in others]
+    return judged(ask, readable=tuple(one.entry for one in found if one is not None))
+
+
+def test_inputs_that_would_form_a_cycle_are_refused() -> None:
+    """By a new group and by an edit, in the words that the operator would tell."""
+    closing = an_ask(reading("a", "c", created=False))
+    refusal = with_all(closing, reading("b", "a"), reading("c", "b")).refusal
+    assert isinstance(refusal, Finding)
+    assert refusal.reason == "InputCycle"
+    assert "a -> c -> b -> a" in refusal.message
+    edited = an_ask(reading("a", "b"), reading("a", "stored"))
+    assert with_all(edited, reading("b", "a")).refusal is not None
+
+
+def test_an_input_that_is_not_there_yet_is_no_reason_to_refuse() -> None:
+    """Files come in any order; the operator tells until it is there."""
+    assert with_all(an_ask(reading("a", "later", created=False))).refusal is None
+
+
+def test_an_edit_that_leaves_inputs_as_they_were_asks_nothing_of_them() -> None:
+    """A group in a cycle that got there must stay editable."""
+    assert ask_of(reading("a", "b"), reading("a", "b"), PREFIX) is None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pannier.errors import SpecInvalid
+from pannier.inputs import inputs_of
 from pannier.spec import FeatureGroup
 from pannier.spec_parsing import parse_feature_group
 from pannier_operator.catalogs.catalog_content import Entry, entry_of
@@ -31,6 +32,8 @@ class Ask:
     """The shared table in which it asks for its groupName; None = it asks for none anew."""
     namespaces: tuple[str, ...]
     """Catalogs it asks to get into anew."""
+    reads_anew: bool = False
+    """Whether it asks for other inputs than before."""
 
 
 def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None:
@@ -43,13 +46,22 @@ def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None
         return None
     before = _acting(old) if old is not None else None
     entry, uid = _entry(new, group, table_prefix)
-    held = _entry(old, before, table_prefix)[0].namespaces if old is not None and before is not None else ()
-    namespaces = tuple(name for name in entry.namespaces if name not in held)
+    held = _entry(old, before, table_prefix)[0] if old is not None and before is not None else None
+    namespaces = tuple(name for name in entry.namespaces if held is None or name not in held.namespaces)
     storage = group.spec.storage
     table = storage.table_name if storage.mode == "Shared" and before is None else None
-    if table is None and not namespaces:
+    inputs = inputs_of(entry.group)
+    reads_anew = bool(inputs) and (held is None or inputs != inputs_of(held.group))
+    if table is None and not namespaces and not reads_anew:
         return None
-    return Ask(group=group, entry=entry, uid=uid, shared_table=table, namespaces=namespaces)
+    return Ask(
+        group=group,
+        entry=entry,
+        uid=uid,
+        shared_table=table,
+        namespaces=namespaces,
+        reads_anew=reads_anew,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,15 +34,19 @@ class Neighbourhood:
         """Look around; raises `KubeFault`."""
         if self._cluster_id is None:
             self._cluster_id = await find_cluster_id(self._api)
+        others = [neighbour async for neighbour in self._others(ask)]
+        name = ask.group.spec.group_name
         return Known(
             cluster_id=self._cluster_id,
-            neighbours=tuple([neighbour async for neighbour in self._neighbours(ask)]),
+            neighbours=tuple(other for other in others if other.group.spec.group_name == name),
+            readable=tuple(other.entry for other in others if other.is_published) if ask.reads_anew else (),
             scope=self._scope,
             missing=await self._missing(ask.namespaces),
         )
 
-    async def _neighbours(self, ask: Ask) -> AsyncIterator[Neighbour]:
-        query = {"fieldSelector": f"spec.groupName={ask.group.spec.group_name}"}
+    async def _others(self, ask: Ask) -> AsyncIterator[Neighbour]:
+        """Groups of the same groupName; all there are where it depends on what they read."""
+        query = {"fieldSelector": f"spec.groupName={ask.group.spec.group_name}"} if not ask.reads_anew else {}
         folders = [path_of(namespace) for namespace in self._scope] or [f"/apis/{API_VERSION}/{PLURAL}"]
         for folder in folders:
             async for item in self._api.items(folder, query):

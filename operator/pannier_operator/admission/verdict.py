@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from pannier.errors import Problem
+from pannier.inputs import input_graph
 from pannier_operator.admission.asking import Ask, Neighbour
-from pannier_operator.catalogs.catalog_content import visible_to
+from pannier_operator.catalogs.catalog_content import Entry, visible_to
 from pannier_operator.catalogs.scope import not_published_in
 from pannier_operator.planning.claims import claim_of, conflict
 from pannier_operator.planning.findings import Finding
@@ -27,6 +28,8 @@ class Known:
     cluster_id: str
     neighbours: tuple[Neighbour, ...] = ()
     """Other groups of the same groupName."""
+    readable: tuple[Entry, ...] = ()
+    """All other groups, where the request asks for inputs anew."""
     scope: tuple[str, ...] = ()
     """Namespaces that the operator publishes in; empty = all."""
     missing: frozenset[str] = field(default=frozenset())
@@ -44,12 +47,15 @@ class Verdict:
 
 
 ALLOWED: Final = Verdict()
+_CLOSED: Final = frozenset({"InputCycle", "InputsTooDeep"})
+"""Faults of inputs that no group to come can mend."""
 
 
 def decide(ask: Ask, known: Known, now: datetime) -> Verdict:
     """Decide about one request."""
     published = publication([_written(namespace, ask, known) for namespace in ask.namespaces])
     refusal = _claim_refusal(ask, known, now) or (published if published.status == "False" else None)
+    refusal = refusal or _input_refusal(ask, known)
     if refusal is not None:
         return Verdict(refusal)
     if published.reason == "NamespaceMissing":
@@ -68,6 +74,16 @@ def _claim_refusal(ask: Ask, known: Known, now: datetime) -> Finding | None:
         refusal = conflict(held, wanted, now) if other.holds_claim else None
         if refusal is not None:
             return refusal
+    return None
+
+
+def _input_refusal(ask: Ask, known: Known) -> Finding | None:
+    """Say that its inputs would lead round in a circle; a group that is not there yet may come."""
+    for namespace in ask.entry.namespaces if ask.reads_anew else ():
+        groups = visible_to(namespace, [*known.readable, ask.entry]).groups
+        fault = input_graph(groups).faults.get(ask.group.spec.group_name)
+        if fault is not None and fault.reason in _CLOSED:
+            return publication([Written(namespace, input_fault=fault)])
     return None
 
 

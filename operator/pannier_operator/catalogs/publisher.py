@@ -157,7 +157,12 @@ class Publisher:
             missing = fault is not None and fault.is_missing
             return Written(namespace, fault=str(fault or "not published yet"), namespace_is_missing=missing)
         winner = self._losers.get(namespace, {}).get(key)
-        return Written(namespace, published.revision, str(winner) if winner else None)
+        return Written(
+            namespace,
+            published.revision,
+            str(winner) if winner else None,
+            input_fault=published.input_fault(key),
+        )
 
     # -- rounds: one writing of a namespace for all who ask for it within the delay
 

@@ -59,6 +59,12 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "PublishFailed": "See the message: remove another's ConfigMap of that name, name the namespace in"
         " --namespaces, or see why the API server refused.",
         "NamespaceMissing": "Create the consumer's namespace or remove it from spec.consumers.",
+        "InputCycle": "Take one of the groups that the message names out of another's onDemand.inputs.",
+        "InputsTooDeep": "Let fewer groups with inputs stand in a row.",
+        "UnknownInputGroup": "Declare the group, grant it there (spec.consumers), or correct its name.",
+        "UnknownInputFeature": "Correct the name of the feature, or take another: it may have been removed.",
+        "InputLimit": "Lower the limit, or leave it out where the group is no timeline.",
+        "InputNeedsContext": "Take its inputs themselves: inputs are read without a context.",
         "NotAccepted": "See condition SchemaAccepted: the last accepted version stays published.",
         "DeletionBlocked": "Set storage.dedicated.deletionProtection Disabled, or deletionPolicy Retain.",
         "Drifted": "Somebody changed the table; it is put back, or with policy Observe only told.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pannier.errors import Problem
 from pannier_operator.planning.findings import Finding
 
 
@@ -19,6 +20,8 @@ class Written:
     """Another group that has the groupName there."""
     fault: str | None = None
     namespace_is_missing: bool = False
+    input_fault: Problem | None = None
+    """Why sidecars there cannot read what the group is computed from."""
 
     @property
     def has_failed(self) -> bool:
@@ -35,6 +38,10 @@ def publication(written: Sequence[Written]) -> Finding:
         if one.winner is not None:
             message = f"in namespace {one.namespace} the groupName is {one.winner}'s"
             return Finding("False", "GroupNameTaken", message)
+    for one in written:
+        if one.input_fault is not None:
+            message = f"its rows are unknown in namespace {one.namespace}: inputs {one.input_fault.message}"
+            return Finding("False", one.input_fault.reason, message)
     missing = [one.namespace for one in written if one.namespace_is_missing]
     failed = [one for one in written if one.has_failed]
     if failed:
