@@ -64,7 +64,6 @@ COVERED_THROUGH = {
     "sidecar/pannier_sidecar/on_demand/server_client.py": "tests/integration/test_on_demand_faults.py",
     "sidecar/pannier_sidecar/on_demand_plan.py": "tests/integration/test_on_demand.py",
     "sidecar/pannier_sidecar/request_faults.py": "tests/integration/test_on_demand.py",
-    "sidecar/pannier_sidecar/trace_context.py": "tests/integration/test_on_demand.py",
     "sidecar/pannier_sidecar/stage_times.py": "tests/integration/test_http_api.py",
     "sidecar/pannier_sidecar/l3_opening.py": "tests/integration/test_http_faults.py",
     "sidecar/pannier_sidecar/tiers/bulkheads.py": "tests/integration/test_http_bulkheads.py",

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from pannier.crd import PLURAL
 from pannier.spec_base import API_VERSION
+from pannier.told_conditions import current_conditions
 from pannier_cli.console import console, visible
 from pannier_cli.fitting_tables import FittingTable
 
@@ -32,11 +33,7 @@ async def groups_of(api: KubeApi, namespace: str | None) -> list[dict[str, Any]]
 def told(group: Mapping[str, Any]) -> dict[str, Any]:
     """Condense one group; what was said of an older generation is not known of this one."""
     metadata, status = group["metadata"], group.get("status") or {}
-    current = {
-        one["type"]: one
-        for one in status.get("conditions") or ()
-        if one.get("observedGeneration") == metadata["generation"]
-    }
+    current = current_conditions(group)
     return {
         "namespace": metadata["namespace"],
         "name": metadata["name"],

@@ -1,8 +1,8 @@
 """Inputs of computed groups, as a graph: what lies between groups, and so is no rule of one object. Pure.
 
-The sidecar's plan asks `input_graph`; it takes catalog groups, so that whoever has those can ask the same.
-A group is judged among those that one
-namespace sees. What has no fault here can be read without looking: it ends, within `MAX_DEPTH` steps.
+Sidecar, operator, webhook and `pannier validate` ask the one `input_graph`. A group is judged among those
+that one namespace sees. What has no fault here can be read without looking: it ends, within `MAX_DEPTH`
+steps.
 """
 
 from __future__ import annotations
@@ -48,16 +48,15 @@ def input_graph(groups: Iterable[CatalogGroup]) -> InputGraph:
     depths, rows = _depths(edges)
     faults: dict[str, Problem] = {}
     for name, inputs in edges.items():
-        own = next(_own_faults(inputs, known), None)
-        if own is not None:
-            faults[name] = own
-        elif name not in depths:
-            faults[name] = Problem(
-                _PATH, "InputCycle", f"form a cycle: {' -> '.join(_cycle(name, edges, depths))}"
-            )
+        # first what no group to come can mend: an unknown one beside it must not hide a cycle
+        if name not in depths:
+            cycle = " -> ".join(_cycle(name, edges, depths))
+            faults[name] = Problem(_PATH, "InputCycle", f"form a cycle: {cycle}")
         elif depths[name] > MAX_DEPTH:
             message = f"are {depths[name]} deep, inputs of inputs counted; at most {MAX_DEPTH} go"
             faults[name] = Problem(_PATH, "InputsTooDeep", message)
+        elif (own := next(_own_faults(inputs, known), None)) is not None:
+            faults[name] = own
     return InputGraph(faults, {name: count for name, count in rows.items() if name not in faults})
 
 

@@ -9,8 +9,8 @@ Flow: `http_port` -> `exchange` (one call) -> `computing` (one read) -> the func
 
 from __future__ import annotations
 
+from pannier.trace_context import trace_headers
 from pannier_ondemand.declaring import FeatureServer
 from pannier_ondemand.messages import Unknown
-from pannier_ondemand.trace import trace_headers
 
 __all__ = ["FeatureServer", "Unknown", "trace_headers"]

@@ -13,13 +13,13 @@ import msgspec
 from pannier.catalog import CatalogGroup
 from pannier.catalog_building import schema_hash
 from pannier.errors import Problem, SpecInvalid
+from pannier.trace_context import enter_trace
 from pannier_ondemand.computing import Threads, compute
 from pannier_ondemand.declaring import Computation, FeatureServer
 from pannier_ondemand.fitting import misfits
 from pannier_ondemand.messages import VERSION, Answer, AskedRead, Call, CallRefused, ReadRefused, Result
 from pannier_ondemand.metrics import Metrics
 from pannier_ondemand.row_values import RowValues
-from pannier_ondemand.trace import enter_trace
 
 MAX_SECONDS: Final = 10.0
 """The longest ``timeoutMilliseconds`` of a FeatureGroup; a call that names no deadline gets it."""

@@ -130,7 +130,7 @@ class Leader:
         )
         if settings.catalog_feed is not None:
             lent = LeadersPart(self._wake_to_tell, lambda: self.is_complete)
-            self.desk = Desk.of(self._publisher, api, settings, clock, lent)
+            self.desk = Desk(self._publisher, api, settings, clock, lent)
         reporter = Reporter(
             self._groups,
             Events(api, clock, self._identity),

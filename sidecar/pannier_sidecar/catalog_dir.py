@@ -15,6 +15,7 @@ from typing import Final, Self
 from pannier.catalog_rendering import MANIFEST, parse_manifest
 from pannier.errors import Problem, SpecInvalid
 from pannier_sidecar.catalog_intake import CatalogIntake
+from pannier_sidecar.owned_tasks import OwnedTasks
 
 SOURCE: Final = "directory"
 _LINK: Final = "..data"
@@ -48,7 +49,7 @@ class CatalogDirectory:
         self.intake = intake
         self._interval_seconds = interval_seconds
         self._sleep = sleep
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = OwnedTasks("catalog directory")
         self._seen: bytes | None = None
         self._revision = 0
         """The highest that was mounted."""
@@ -87,15 +88,14 @@ class CatalogDirectory:
 
     async def __aenter__(self) -> Self:
         self.look()
-        self._task = asyncio.create_task(self._follow(), name="catalog directory")
+        await self._tasks.__aenter__()
+        self._tasks.start(self._follow())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.__aexit__(kind, error, trace)
 
     async def _follow(self) -> None:
         while True:

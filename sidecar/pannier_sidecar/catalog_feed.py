@@ -19,6 +19,7 @@ from pannier.catalog_feed import CatalogNews
 from pannier_sidecar.backoff import pause_seconds
 from pannier_sidecar.catalog_intake import CatalogIntake
 from pannier_sidecar.errors import TierError
+from pannier_sidecar.owned_tasks import OwnedTasks
 
 SOURCE: Final = "operator"
 WAIT_SECONDS: Final = 30
@@ -65,7 +66,7 @@ class CatalogFeed:
         self._dice = dice
         self._heard = 0
         self._failures = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks = OwnedTasks("catalog feed")
         self.fault: TierError | None = None
         """Why the operator was not heard at the last try; None = it was, or was not asked yet."""
         self.is_heard = False
@@ -105,15 +106,14 @@ class CatalogFeed:
         await self._sleep(pause)
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._ask_for_ever(), name="catalog feed")
+        await self._tasks.__aenter__()
+        self._tasks.start(self._ask_for_ever())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._tasks.__aexit__(kind, error, trace)
 
     async def _ask_for_ever(self) -> None:
         while True:

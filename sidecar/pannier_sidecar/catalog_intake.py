@@ -64,7 +64,7 @@ class CatalogIntake:
         found = [rejected.problem for rejected in self.rejected]
         return tuple(found) + tuple(problem for faults in self._faults.values() for problem in faults)
 
-    def take(self, files: Mapping[str, bytes], source: str) -> None:
+    def _take(self, files: Mapping[str, bytes], source: str) -> None:
         """Serve these files; raises `SpecInvalid` where they are not above what is served, or unusable.
 
         What ``adopt`` raises is passed on, and nothing has changed then.
@@ -82,9 +82,9 @@ class CatalogIntake:
         self.catalog, self.rejected, self.source = catalog, parsed.rejected, source
 
     def attempt(self, files: Mapping[str, bytes], source: str) -> bool:
-        """Like `take`, but what is wrong becomes a problem of the source; says whether they are served."""
+        """Serve these files; what is wrong becomes a problem of the source. Says whether they are served."""
         try:
-            self.take(files, source)
+            self._take(files, source)
         except SpecInvalid as invalid:
             self.complain(source, invalid.problems)
         except Exception as error:  # noqa: BLE001 - logged whole: one that trips our own code ends nothing

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pannier.catalog import CatalogInput
 from pannier.errors import KeyRefused, Problem
@@ -18,7 +18,7 @@ from pannier_sidecar.answers import Answers, Options, range_query
 from pannier_sidecar.api.read_requests import MAX_ROWS
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.errors import InputUnknown, TierError, TierMisconfigured, TierTimeout
-from pannier_sidecar.input_ids import input_id
+from pannier_sidecar.input_ids import decoded, input_id
 from pannier_sidecar.known import Loaded
 from pannier_sidecar.loads import Loads
 from pannier_sidecar.plan import GroupPlan, ReadPlan
@@ -52,11 +52,13 @@ class InputReads:
 
     async def load(self, keys: Sequence[RowKey], shapes: ShapeMemo, deadline: float) -> dict[RowKey, Loaded]:
         """What of these keys lands before the deadline (of the loop's clock)."""
+        with_inputs = [key for key in keys if key.plan.inputs]
+        if not with_inputs:  # nearly every read
+            return await until(self._loads.load(keys), deadline)
         flights = self._loads.load([key for key in keys if not key.plan.inputs])
         by_plan: dict[GroupPlan, list[RowKey]] = {}
-        for key in keys:
-            if key.plan.inputs:
-                by_plan.setdefault(key.plan, []).append(key)
+        for key in with_inputs:
+            by_plan.setdefault(key.plan, []).append(key)
         together: dict[object, list[RowKey]] = {}
         for plan, of_plan in by_plan.items():
             together.setdefault(_company(plan), []).extend(of_plan)
@@ -98,9 +100,10 @@ class InputReads:
     ) -> dict[tuple[RowKey, str], Row]:
         """Give every input row of every key: its bytes, or why it is unknown."""
         wanted: dict[tuple[RowKey, str], tuple[ReadShape, str] | TierError] = {}
+        contexts = {context: decoded(context) for context in {_context(key) for key in keys}}
         for key in keys:
             for one in key.plan.inputs:
-                wanted[key, one.name] = _wanted(key, one, shapes)
+                wanted[key, one.name] = _wanted(key, one, shapes, contexts[_context(key)])
         ids: dict[ReadShape, dict[str, None]] = {}
         for found in wanted.values():
             if not isinstance(found, TierError):
@@ -154,6 +157,8 @@ class InputReads:
 def rows_fault(reads: Sequence[ResolvedRead], plan: ReadPlan) -> Problem | None:
     """Say that a request comes to too many rows, those counted that its rows are computed from."""
     counts = plan.inputs.rows
+    if not counts:
+        return None  # without them, the request was counted as it was decoded
     rows = sum(len(read.ids) * (1 + counts.get(read.shape.plan.name, 0)) for read in reads)
     if rows <= MAX_ROWS:
         return None
@@ -184,12 +189,14 @@ def _inputs_deadline(keys: Sequence[RowKey], deadline: float) -> float:
     return deadline - min(max(timeouts, default=0.0), max(deadline - now, 0) * LEFT_FOR_CALL)
 
 
-def _wanted(key: RowKey, one: CatalogInput, shapes: ShapeMemo) -> tuple[ReadShape, str] | TierError:
+def _wanted(
+    key: RowKey, one: CatalogInput, shapes: ShapeMemo, context: Mapping[str, Any]
+) -> tuple[ReadShape, str] | TierError:
     """Say which row an input is; ids that an app did not say itself are checked here."""
     shape = shapes.shape(one.group, one.features, one.limit)
     if isinstance(shape, Problem):
         return TierMisconfigured("on_demand", str(shape))
-    row_id = input_id(one, key.id, _context(key))
+    row_id = input_id(one, key.id, context)
     if row_id is None:
         return TierMisconfigured("on_demand", f"{key.id!r} names no row of {one.group!r}")
     try:

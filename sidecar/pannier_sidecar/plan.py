@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from pannier.catalog import Catalog, CatalogFeature, CatalogGroup, CatalogInput
+from pannier.catalog import Catalog, CatalogFeature, CatalogGroup
 from pannier.inputs import InputGraph, input_graph
 from pannier.keys import UNIT_MICROSECONDS, cache_key_prefix
 from pannier.values import FeatureCodec, codec_for
@@ -45,6 +45,7 @@ class GroupPlan:
         "cache_prefix",
         "features",
         "group",
+        "inputs",
         "is_timeline",
         "name",
         "partition_prefix",
@@ -74,6 +75,8 @@ class GroupPlan:
         self.table = group.table_name
         self.server = server_plan(group)
         """Who computes it; None = it is stored."""
+        self.inputs = self.server.inputs if self.server is not None else ()
+        """What is read of other groups before rows of this one are computed."""
         self.cache_prefix = cache_key_prefix(group.namespace, group.group_name)
         self.partition_prefix = f"{group.group_name}#"
         self.features = tuple(FeaturePlan(feature) for feature in group.features)
@@ -97,11 +100,6 @@ class GroupPlan:
     def is_computed(self) -> bool:
         """Whether rows are computed when they are asked for, and stored nowhere."""
         return self.group.storage_mode == "None"
-
-    @property
-    def inputs(self) -> tuple[CatalogInput, ...]:
-        """What is read of other groups before rows of this one are computed."""
-        return self.server.inputs if self.server is not None else ()
 
     @property
     def can_write(self) -> bool:

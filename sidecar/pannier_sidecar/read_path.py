@@ -166,11 +166,12 @@ class ReadPath:
         missing: dict[RowKey, None] = {}
         for read in reads:
             plan = read.shape.plan
+            may_be_held = not (plan.is_strong or read.context or plan.inputs)
             for row_id in read.ids:
                 key = read.key(row_id)
                 if key in served or key in missing:
                     continue
-                found = None if plan.is_strong or read.context or plan.inputs else self._from_l1(key, now_us)
+                found = self._from_l1(key, now_us) if may_be_held else None
                 if found is None:
                     missing[key] = None
                 else:

@@ -111,6 +111,9 @@ def _duplicates(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:
 def _input_faults(manifests: Iterable[Manifest]) -> Iterator[LocatedProblem]:
     """Find inputs that lead into a cycle, too deep, or to what another group does not have."""
     by_name = {manifest.group.spec.group_name: manifest for manifest in manifests}
+    computed = (manifest.group.spec.on_demand for manifest in by_name.values())
+    if not any(server is not None and server.inputs for server in computed):
+        return
     groups = [
         catalog_group(manifest.group, "ReadWrite", DEFAULT_TABLE_PREFIX) for manifest in by_name.values()
     ]

@@ -6,13 +6,16 @@ test to say. Everything else is real: the operator's process, its TLS, tokens of
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import socket
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from tests.certificates import Authority
 from tests.integration.operator_cluster import Cluster, OperatorProcess, an_operator
@@ -23,16 +26,28 @@ OK = 200
 
 
 class FeedingOperator:
-    """An operator whose catalog endpoint has a certificate of the test's own authority."""
+    """An operator whose catalog endpoint has a certificate of the test's own; owned through ``with``."""
 
     def __init__(self, folder: Path) -> None:
         self.authority = Authority()
-        self.port = free_port()
+        # held, and not listened at: an operator that starts later must find it free
+        self._held = socket.socket()
+        self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._held.bind((HOST, 0))
+        self.port = self._held.getsockname()[1]
         pair = self.authority.server(HOST)
         self.files = {name: folder / name for name in ("tls.crt", "tls.key", "ca.crt")}
         self.files["tls.crt"].write_text(pair.certificate)
         self.files["tls.key"].write_text(pair.key)
         self.files["ca.crt"].write_text(self.authority.certificate)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
 
     @property
     def url(self) -> str:
@@ -61,8 +76,12 @@ class PodSidecar(Server):
 
     name = "pannier-sidecar"
 
-    def __init__(self, folder: Path, operator: FeedingOperator, token: str) -> None:
+    def __init__(
+        self, folder: Path, operator: FeedingOperator, token: str, *, dynamodb_url: str | None = None
+    ) -> None:
+        """``dynamodb_url``: None = rows are in a file of its own."""
         super().__init__()
+        self._dynamodb_url = dynamodb_url
         self.mounted = folder / "catalog"
         self.mounted.mkdir(parents=True)
         self.token = folder / "token"
@@ -77,14 +96,18 @@ class PodSidecar(Server):
             "catalog": self.mounted,
             "http": f"{HOST}:{self.data}",
             "admin": f"{HOST}:{self.port}",
-            "store": "embedded",
-            "data-dir": self.mounted.parent / "data",
+            **self._store(),
             "operator-url": self.operator_url,
             "operator-ca": self.authority,
             "operator-token": self.token,
             "log-format": "json",
         }
         return [pannier, "serve", *(f"--{name}={value}" for name, value in flags.items())]
+
+    def _store(self) -> dict[str, Any]:
+        if self._dynamodb_url is None:
+            return {"store": "embedded", "data-dir": self.mounted.parent / "data"}
+        return {"store": "dynamodb", "dynamodb-endpoint-url": self._dynamodb_url}
 
     def answers(self) -> bool:
         try:
@@ -104,3 +127,47 @@ class PodSidecar(Server):
             if one["group"] == group:
                 return int(one["policy"]["local"]["softTTLSeconds"])
         return None
+
+
+S = TypeVar("S", bound=PodSidecar)
+
+
+async def a_token(cluster: Cluster, pod: str, namespace: str = "", audience: str = AUDIENCE) -> str:
+    """What a kubelet would mount into a pod: made by the API server, bound to the pod."""
+    where = f"/api/v1/namespaces/{namespace or cluster.namespace}"
+    if not await cluster.exists(f"{where}/serviceaccounts/app"):
+        await cluster.call("POST", f"{where}/serviceaccounts", {"metadata": {"name": "app"}})
+    spec: dict[str, Any] = {"containers": [{"name": "app", "image": "app"}], "serviceAccountName": "app"}
+    spec |= {"automountServiceAccountToken": False}
+    made = await cluster.call("POST", f"{where}/pods", {"metadata": {"name": pod}, "spec": spec})
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": made["metadata"]["uid"]}
+    asked = {"audiences": [audience], "boundObjectRef": bound, "expirationSeconds": 3600}
+    answer = await cluster.call("POST", f"{where}/serviceaccounts/app/token", {"spec": asked})
+    return str(answer["status"]["token"])
+
+
+async def mount(cluster: Cluster, sidecar: PodSidecar) -> None:
+    """Play the kubelet: the ConfigMap as it is now."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/pannier-catalog"
+    for file, text in (await cluster.call("GET", path))["data"].items():
+        (sidecar.mounted / file).write_text(text)
+
+
+@contextlib.asynccontextmanager
+async def running_in_pods(
+    cluster: Cluster, make: Callable[[Path, str], S], folder: Path, *pods: str
+) -> AsyncIterator[list[S]]:
+    """Sidecars of pods that mount nothing; ``make`` takes a folder and the pod's token."""
+    started: list[S] = []
+    try:
+        for pod in pods:
+            sidecar = make(folder / pod, await a_token(cluster, pod))
+            started.append(await asyncio.to_thread(sidecar.start))
+        yield started
+    except BaseException as error:
+        for one in started:
+            error.add_note(f"{one!r} said:\n{one.output}")
+        raise
+    finally:
+        for one in started:
+            await asyncio.to_thread(one.close)

@@ -218,11 +218,18 @@ def _quick(cluster: Cluster, flags: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-@contextlib.asynccontextmanager
-async def an_operator(cluster: Cluster, **flags: str) -> AsyncIterator[OperatorProcess]:
+def an_operator(cluster: Cluster, **flags: str) -> contextlib.AbstractAsyncContextManager[OperatorProcess]:
     """A replica that leads or stands by, until the end of the block."""
+    return an_operator_of(cluster, OperatorProcess, flags)
+
+
+@contextlib.asynccontextmanager
+async def an_operator_of(
+    cluster: Cluster, make: Callable[..., OperatorProcess], flags: Mapping[str, str]
+) -> AsyncIterator[OperatorProcess]:
+    """A replica of some release; ``make`` takes what `OperatorProcess` takes."""
     await asyncio.to_thread(grant_operator, cluster.api, cluster.user, cluster.namespaces, LEASE_NAMESPACE)
-    operator = OperatorProcess(cluster.user, cluster.proxy.url, **_quick(cluster, flags))
+    operator = make(cluster.user, cluster.proxy.url, **_quick(cluster, flags))
     try:
         await asyncio.to_thread(operator.start)
         yield operator

@@ -78,9 +78,7 @@ async def test_what_may_not_be_seen_is_unknown(cluster: Cluster) -> None:
     nobody = cluster.api.user("nobody")
     found = await states(nobody.kubeconfig)
     assert found["kubernetes"] == "ok"
-    assert {found[name] for name in ("CRD", "operator", "certificate", "groups", "missed pods")} == {
-        "unknown"
-    }
+    assert {found[name] for name in ("CRD", "operator", "certificate", "groups", "pods")} == {"unknown"}
     code, output = await check(nobody.kubeconfig)
     assert code == 1
     assert "Give your user the right" in output

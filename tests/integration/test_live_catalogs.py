@@ -9,14 +9,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 from tests.control_plane import ApiServer
-from tests.integration.live_catalogs import AUDIENCE, FeedingOperator, PodSidecar
+from tests.integration.live_catalogs import FeedingOperator, PodSidecar, a_token, mount, running_in_pods
 from tests.integration.operator_cluster import Cluster, a_cluster
 
 from pannier.catalog_feed import AUTHORITY_FILE, PATH, REJECTS, SERVES, etag, revision_of
@@ -40,43 +41,17 @@ async def cluster(api_server: ApiServer, dynoxide_url: str) -> AsyncIterator[Clu
 
 
 @pytest.fixture
-def operator(tmp_path: Path) -> FeedingOperator:
+def operator(tmp_path: Path) -> Iterator[FeedingOperator]:
     """An operator that sidecars can ask."""
-    return FeedingOperator(tmp_path)
+    with FeedingOperator(tmp_path) as made:
+        yield made
 
 
-async def a_token(cluster: Cluster, pod: str, namespace: str = "", audience: str = AUDIENCE) -> str:
-    """What a kubelet would mount into a pod: made by the API server, bound to the pod."""
-    where = f"/api/v1/namespaces/{namespace or cluster.namespace}"
-    if not await cluster.exists(f"{where}/serviceaccounts/app"):
-        await cluster.call("POST", f"{where}/serviceaccounts", {"metadata": {"name": "app"}})
-    spec: dict[str, Any] = {"containers": [{"name": "app", "image": "app"}], "serviceAccountName": "app"}
-    spec |= {"automountServiceAccountToken": False}
-    made = await cluster.call("POST", f"{where}/pods", {"metadata": {"name": pod}, "spec": spec})
-    bound = {"apiVersion": "v1", "kind": "Pod", "name": pod, "uid": made["metadata"]["uid"]}
-    asked = {"audiences": [audience], "boundObjectRef": bound, "expirationSeconds": 3600}
-    answer = await cluster.call("POST", f"{where}/serviceaccounts/app/token", {"spec": asked})
-    return str(answer["status"]["token"])
-
-
-@contextlib.asynccontextmanager
-async def sidecars(
+def sidecars(
     cluster: Cluster, operator: FeedingOperator, folder: Path, *pods: str
-) -> AsyncIterator[list[PodSidecar]]:
-    """Sidecars of pods whose mounted catalog never changes: there is none."""
-    started: list[PodSidecar] = []
-    try:
-        for pod in pods:
-            sidecar = PodSidecar(folder / pod, operator, await a_token(cluster, pod))
-            started.append(await asyncio.to_thread(sidecar.start))
-        yield started
-    except BaseException as error:
-        for one in started:
-            error.add_note(f"{one!r} said:\n{one.output}")
-        raise
-    finally:
-        for one in started:
-            await asyncio.to_thread(one.close)
+) -> AbstractAsyncContextManager[list[PodSidecar]]:
+    """Sidecars whose mounted catalog never changes: there is none."""
+    return running_in_pods(cluster, lambda where, token: PodSidecar(where, operator, token), folder, *pods)
 
 
 async def serve(cluster: Cluster, running: list[PodSidecar], soft_ttl: int) -> None:
@@ -233,21 +208,15 @@ async def test_serving_goes_on_without_the_operator_and_never_goes_back(
             await serve(cluster, running, 12)
 
 
-async def mount(cluster: Cluster, sidecar: PodSidecar) -> None:
-    """Play the kubelet: the ConfigMap as it is now."""
-    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/pannier-catalog"
-    for file, text in (await cluster.call("GET", path))["data"].items():
-        (sidecar.mounted / file).write_text(text)
-
-
 async def test_a_replica_that_stands_by_says_so_and_takes_over(
     cluster: Cluster, operator: FeedingOperator, tmp_path: Path, session: aiohttp.ClientSession
 ) -> None:
     """A Service leads to either; a sidecar tries again until it finds the one that leads."""
     (tmp_path / "second").mkdir()
-    second = FeedingOperator(tmp_path / "second")
     lease = {"lease_seconds": "4", "lease_renew_seconds": "2", "lease_retry_seconds": "1"}
-    async with contextlib.AsyncExitStack() as leading, sidecars(cluster, second, tmp_path, "a") as running:
+    async with contextlib.AsyncExitStack() as leading, contextlib.AsyncExitStack() as others:
+        second = others.enter_context(FeedingOperator(tmp_path / "second"))
+        running = await others.enter_async_context(sidecars(cluster, second, tmp_path, "a"))
         await leading.enter_async_context(operator.running(cluster, **lease))
         await cluster.ready(
             await cluster.apply({"cache": {"profile": "Hot", "local": {"softTTLSeconds": 10}}})

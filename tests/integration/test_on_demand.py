@@ -20,7 +20,7 @@ from tests.integration.feature_server import (
 )
 from tests.integration.serving import Core, serving, until
 
-from pannier_sidecar.trace_context import enter_trace
+from pannier.trace_context import enter_trace
 
 CACHED: dict[str, Any] = {"local": "Enabled", "soft": 10, "hard": 60, "stale_if_error": 0}
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.control_plane import ApiServer
-from tests.integration.live_catalogs import FeedingOperator, PodSidecar
+from tests.integration.live_catalogs import FeedingOperator, PodSidecar, running_in_pods
 from tests.integration.operator_cluster import Cluster, a_cluster
-from tests.integration.test_live_catalogs import a_token
 from tests.servers import HOST
 
 pytestmark = [
@@ -29,15 +27,8 @@ HOT = {"profile": "Hot", "remote": {"state": "Disabled"}}
 PODS = ("a", "b")
 
 
-class StoredSidecar(PodSidecar):
-    """One whose rows are in DynamoDB."""
-
-    dynamodb_url = ""
-
-    def command(self) -> list[str]:
-        embedded = ("--store", "--data-dir")
-        kept = [part for part in super().command() if not part.startswith(embedded)]
-        return [*kept, "--store=dynamodb", f"--dynamodb-endpoint-url={self.dynamodb_url}"]
+class AskedSidecar(PodSidecar):
+    """One that is asked for a row."""
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the data port."""
@@ -65,33 +56,22 @@ async def cluster(api_server: ApiServer, dynoxide_url: str) -> AsyncIterator[Clu
         yield made
 
 
-@contextlib.asynccontextmanager
-async def sidecars(
-    cluster: Cluster, operator: FeedingOperator, folder: Path
-) -> AsyncIterator[list[StoredSidecar]]:
-    """One for each pod."""
-    started: list[StoredSidecar] = []
-    try:
-        for pod in PODS:
-            sidecar = StoredSidecar(folder / pod, operator, await a_token(cluster, pod))
-            sidecar.dynamodb_url = cluster.proxy.url
-            started.append(await asyncio.to_thread(sidecar.start))
-        yield started
-    except BaseException as error:
-        for one in started:
-            error.add_note(f"{one!r} said:\n{one.output}")
-        raise
-    finally:
-        for one in started:
-            await asyncio.to_thread(one.close)
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[FeedingOperator]:
+    """An operator that sidecars can ask."""
+    with FeedingOperator(tmp_path) as made:
+        yield made
 
 
 async def test_what_is_cached_already_obeys_a_shorter_ttl_in_every_sidecar(
-    cluster: Cluster, tmp_path: Path
+    cluster: Cluster, operator: FeedingOperator, tmp_path: Path
 ) -> None:
     """Cached for hours before, loaded anew seconds after; the table's own TTL was set once and stays."""
-    operator = FeedingOperator(tmp_path)
-    async with operator.running(cluster), sidecars(cluster, operator, tmp_path) as running:
+
+    def make(folder: Path, token: str) -> AskedSidecar:
+        return AskedSidecar(folder, operator, token, dynamodb_url=cluster.proxy.url)
+
+    async with operator.running(cluster), running_in_pods(cluster, make, tmp_path, *PODS) as running:
         name = await cluster.apply({"retention": {"seconds": 86_400}, "cache": {**HOT, "local": LONG}})
         await cluster.ready(name)
         await cluster.told(name, "Served", "Served")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+import functools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.control_plane import CRD, ApiServer
-from tests.integration.live_catalogs import FeedingOperator
-from tests.integration.operator_cluster import LEASE_NAMESPACE, Cluster, OperatorProcess, a_cluster
+from tests.integration.live_catalogs import FeedingOperator, mount
+from tests.integration.operator_cluster import Cluster, OperatorProcess, a_cluster, an_operator_of
 from tests.integration.previous_release import PreviousOperator, PreviousRelease, PreviousSidecar
-from tests.permissions import grant_operator
 
 pytestmark = [
     pytest.mark.dynamodb,
@@ -30,7 +30,6 @@ MUTATIONS = (
     "TagResource",
     "UntagResource",
 )
-QUICK = {"resync-seconds": "5", "aws-calls-per-second": "100"}
 KEPT = {"retention": {"seconds": 86_400}, "deletionPolicy": "Retain"}
 DELETED = {
     "/metadata.name": "clicks",
@@ -54,26 +53,24 @@ def previous(tmp_path: Path) -> PreviousRelease:
     return PreviousRelease(tmp_path / "previous")
 
 
+@pytest.fixture
+def feeding(tmp_path: Path) -> Iterator[FeedingOperator]:
+    """The operator of this release."""
+    with FeedingOperator(tmp_path) as made:
+        yield made
+
+
 async def define(cluster: Cluster, crd: str) -> None:
     """Put a CustomResourceDefinition in the place of the one that is there."""
     apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
     await asyncio.to_thread(cluster.api.kubectl, *apply, text=crd)
 
 
-@contextlib.asynccontextmanager
-async def the_previous_operator(cluster: Cluster, release: PreviousRelease) -> AsyncIterator[OperatorProcess]:
+def the_previous_operator(
+    cluster: Cluster, release: PreviousRelease
+) -> AbstractAsyncContextManager[OperatorProcess]:
     """It leads until the end of the block."""
-    await asyncio.to_thread(grant_operator, cluster.api, cluster.user, cluster.namespaces, LEASE_NAMESPACE)
-    own = {"lease-name": cluster.namespace, "namespaces": ",".join(cluster.namespaces), **QUICK}
-    operator = PreviousOperator(release, cluster.user, cluster.proxy.url, **own)
-    try:
-        await asyncio.to_thread(operator.start)
-        yield operator
-    except BaseException as error:
-        error.add_note(f"{operator!r} said:\n{operator.output}")
-        raise
-    finally:
-        await asyncio.to_thread(operator.close)
+    return an_operator_of(cluster, functools.partial(PreviousOperator, release), {})
 
 
 def mutations(cluster: Cluster) -> dict[str, int]:
@@ -90,9 +87,7 @@ async def marks(cluster: Cluster) -> dict[str, Any]:
 
 async def served_by(cluster: Cluster, sidecar: PreviousSidecar, soft_ttl: int) -> None:
     """Mount the catalog as it is now, and wait until the sidecar of before serves by it."""
-    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/pannier-catalog"
-    for file, text in (await cluster.call("GET", path))["data"].items():
-        (sidecar.mounted / file).write_text(text)
+    await mount(cluster, sidecar)
 
     async def serves() -> bool:
         return await asyncio.to_thread(sidecar.soft_ttl, "user_facts") == soft_ttl
@@ -102,12 +97,11 @@ async def served_by(cluster: Cluster, sidecar: PreviousSidecar, soft_ttl: int) -
 
 
 async def test_up_and_down_again_changes_no_table_and_leaves_nothing_behind(
-    cluster: Cluster, previous: PreviousRelease, tmp_path: Path
+    cluster: Cluster, previous: PreviousRelease, feeding: FeedingOperator, tmp_path: Path
 ) -> None:
     """CRD first, then operator; sidecars of before read the new catalog; and back, in the other order."""
     assert previous.folder in previous.where("pannier_operator").parents
     await define(cluster, previous.crd)
-    feeding = FeedingOperator(tmp_path)
     sidecar = PreviousSidecar(tmp_path / "pod", feeding, "no token is asked for")
     sidecar.release = previous
     try:

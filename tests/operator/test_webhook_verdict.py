@@ -247,3 +247,25 @@ def test_an_input_that_is_not_there_yet_is_no_reason_to_refuse() -> None:
 def test_an_edit_that_leaves_inputs_as_they_were_asks_nothing_of_them() -> None:
     """A group in a cycle that got there must stay editable."""
     assert ask_of(reading("a", "b"), reading("a", "b"), PREFIX) is None
+
+
+def test_an_input_that_is_not_there_yet_hides_no_cycle() -> None:
+    """What no group to come can mend is told before what one can."""
+    both = reading("a", "b", created=False)
+    both["spec"]["onDemand"]["inputs"].append({"name": "gone", "group": "gone", "features": ["city"]})
+    both["spec"]["onDemand"]["inputs"].reverse()
+    refusal = with_all(an_ask(both), reading("b", "a")).refusal
+    assert isinstance(refusal, Finding)
+    assert refusal.reason == "InputCycle"
+
+
+def test_a_grant_that_would_close_a_cycle_elsewhere_is_refused() -> None:
+    """The groups of each namespace are another graph: an edit of consumers alone may close one."""
+    granted = {"consumers": [{"namespace": "ads", "access": "Read"}]}
+    before, there = reading("a", "b"), reading("b", "a")
+    after = {**before, "spec": {**before["spec"], **granted}}
+    there["metadata"] |= {"namespace": "ads", "uid": "uid-ads/b"}
+    refusal = with_all(an_ask(after, before), there).refusal
+    assert isinstance(refusal, Finding)
+    assert refusal.reason == "InputCycle"
+    assert "namespace ads" in refusal.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pannier.catalog import CatalogInput
-from pannier_sidecar.input_ids import ids_fault, input_id
+from pannier_sidecar.input_ids import decoded, ids_fault, input_id
 
 
 def an_input(**fields: object) -> CatalogInput:
@@ -33,7 +33,7 @@ def test_an_input_is_read_by_its_id(
     one: CatalogInput, row_id: str, context: bytes, expected: str | None
 ) -> None:
     """The id, a part of it, or what the context says."""
-    assert input_id(one, row_id, context) == expected
+    assert input_id(one, row_id, decoded(context)) == expected
 
 
 def test_a_fault_names_the_id_that_has_it() -> None:

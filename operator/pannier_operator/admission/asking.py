@@ -33,7 +33,7 @@ class Ask:
     namespaces: tuple[str, ...]
     """Catalogs it asks to get into anew."""
     reads_anew: bool = False
-    """Whether it asks for other inputs than before."""
+    """Whether it asks for inputs that it did not have before, or for a namespace to read them in."""
 
 
 def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None:
@@ -51,7 +51,7 @@ def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None
     storage = group.spec.storage
     table = storage.table_name if storage.mode == "Shared" and before is None else None
     inputs = inputs_of(entry.group)
-    reads_anew = bool(inputs) and (held is None or inputs != inputs_of(held.group))
+    reads_anew = bool(inputs) and (held is None or bool(namespaces) or inputs != inputs_of(held.group))
     if table is None and not namespaces and not reads_anew:
         return None
     return Ask(

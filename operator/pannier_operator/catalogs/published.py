@@ -10,8 +10,7 @@ import msgspec
 from pannier.catalog import CatalogGroup
 from pannier.catalog_feed import AUTHORITY_FILE
 from pannier.catalog_rendering import MANIFEST, CatalogManifest, parse
-from pannier.errors import Problem, SpecInvalid
-from pannier.inputs import input_graph, inputs_of
+from pannier.errors import SpecInvalid
 from pannier_operator.catalogs.catalog_content import content_digest
 from pannier_operator.catalogs.group_index import Key
 
@@ -29,13 +28,6 @@ class Published:
     """Who vouches for the catalog endpoint, as PEM."""
     sound: bool = True
     """False = damaged or of another format: it has to be written anew."""
-
-    def input_fault(self, key: Key) -> Problem | None:
-        """Why sidecars cannot read the inputs of a group, among the groups that they see."""
-        group = self.groups.get(key)
-        if group is None or not inputs_of(group):
-            return None
-        return input_graph(self.groups.values()).faults.get(group.group_name)
 
 
 NOTHING = Published()

@@ -17,6 +17,8 @@ import structlog
 
 from pannier.catalog_building import next_revision
 from pannier.catalog_feed import AUTHORITY_FILE
+from pannier.errors import Problem
+from pannier.inputs import input_graph
 from pannier_operator.catalogs.catalog_content import (
     Entry,
     as_seen_by,
@@ -57,6 +59,8 @@ class Publisher:
         self._entries: dict[Key, Entry] = {}
         self._members: defaultdict[str, set[Key]] = defaultdict(set)
         self._published: dict[str, Published] = {}
+        self._input_faults: dict[str, dict[Key, Problem]] = {}
+        """Why sidecars of a namespace cannot read what a group is computed from."""
         self._since: defaultdict[str, dict[Key, int]] = defaultdict(dict)
         self.told: Callable[[str], None] = lambda _namespace: None
         """Hears of each namespace whose catalog is another than before."""
@@ -161,7 +165,7 @@ class Publisher:
             namespace,
             published.revision,
             str(winner) if winner else None,
-            input_fault=published.input_fault(key),
+            input_fault=self._input_faults.get(namespace, {}).get(key),
         )
 
     # -- rounds: one writing of a namespace for all who ask for it within the delay
@@ -231,6 +235,12 @@ class Publisher:
                 since[key] = published.revision
         for key in since.keys() - published.groups.keys():
             del since[key]
+        faults = input_graph(published.groups.values()).faults
+        self._input_faults[namespace] = {
+            key: faults[group.group_name]
+            for key, group in published.groups.items()
+            if group.group_name in faults
+        }
         self._published[namespace] = published
         self.told(namespace)
 

@@ -54,8 +54,7 @@ class Inspection:
             "certificate": self._certificate,
             "injection": self._injection,
             "groups": self._groups,
-            "missed pods": self._missed,
-            "sidecars": self._sidecars,
+            "pods": self._asking,
         }
         return [line for name, look in looks.items() for line in await _looked(name, look)]
 
@@ -96,16 +95,20 @@ class Inspection:
     async def _groups(self) -> list[Line]:
         return verdicts.groups([one async for one in self._api.items(f"/apis/{API_VERSION}/{PLURAL}")])
 
-    async def _missed(self) -> list[Line]:
-        asking = [pod["metadata"] async for pod in self._pods.asking()]
-        without = [one for one in asking if INJECTED not in (one.get("annotations") or {})]
-        return [verdicts.missed([f"{one['namespace']}/{one['name']}" for one in without])]
-
-    async def _sidecars(self) -> list[Line]:
-        asking = [pod["metadata"] async for pod in self._pods.asking()]
-        injected = [
-            (one["namespace"], one["name"]) for one in asking if INJECTED in (one.get("annotations") or {})
+    async def _asking(self) -> list[Line]:
+        """Look at pods that ask for a sidecar: those without one, and some of those with."""
+        missed: list[tuple[str, str]] = []
+        injected: list[tuple[str, str]] = []
+        async for pod in self._pods.asking():
+            metadata = pod["metadata"]
+            has_one = INJECTED in (metadata.get("annotations") or {})
+            (injected if has_one else missed).append((metadata["namespace"], metadata["name"]))
+        return [
+            verdicts.missed([f"{namespace}/{pod}" for namespace, pod in missed]),
+            *await self._sidecars(injected),
         ]
+
+    async def _sidecars(self, injected: Sequence[tuple[str, str]]) -> list[Line]:
         answers = await asyncio.gather(*(self._status(*one) for one in injected[:MOST_ASKED]))
         said = {
             f"{namespace}/{pod}": status for (namespace, pod), status in zip(injected, answers, strict=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
+from pannier.told_conditions import current_conditions
 from pannier_operator.crd_check import missing_fields
 from pannier_operator.errors import KubeFault
 from pannier_operator.planning.findings import parse_moment
@@ -83,7 +84,12 @@ def leader(lease: Mapping[str, Any] | None, now: datetime) -> Line:
     age = now - renewed
     if age > 2 * timedelta(seconds=spec.get("leaseDurationSeconds", 15)):
         message = f"{holder} last led {_about(age)} ago"
-        return Line(name, "failed", message, "Are its pods running? kubectl -n … get pods, and their logs.")
+        return Line(
+            name,
+            "failed",
+            message,
+            "Are its pods running? See them and their logs.",
+        )
     return Line(name, "ok", f"{holder} leads")
 
 
@@ -116,7 +122,7 @@ def certificate(ends_at: datetime | None, now: datetime) -> Line:
 
 def groups(found: Sequence[Mapping[str, Any]]) -> list[Line]:
     """Judge what the operator says of groups: DynamoDB, readiness, and who serves them."""
-    told = [(_name(one), _conditions(one)) for one in found]
+    told = [(_name(one), current_conditions(one)) for one in found]
     lines = [_dynamodb(told)]
     unready = [f"{name} ({c['Ready']['reason']})" for name, c in told if _is(c, "Ready", "False")]
     lines.append(
@@ -202,13 +208,6 @@ def _some(faults: Sequence[str]) -> str:
 
 def _name(group: Mapping[str, Any]) -> str:
     return f"{group['metadata']['namespace']}/{group['metadata']['name']}"
-
-
-def _conditions(group: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The conditions that are about what is declared now."""
-    found = (group.get("status") or {}).get("conditions") or ()
-    generation = group["metadata"].get("generation")
-    return {one["type"]: one for one in found if one.get("observedGeneration") == generation}
 
 
 def _is(conditions: Mapping[str, Mapping[str, Any]], kind: str, status: str) -> bool:

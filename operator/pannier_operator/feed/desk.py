@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from pannier.catalog_feed import AUDIENCE
 from pannier_operator.catalogs.group_index import Key
@@ -31,34 +31,16 @@ class Desk:
     """The parts of one leader's catalog endpoint; it owns nothing."""
 
     def __init__(
-        self,
-        publisher: Publisher,
-        watch: Callable[[SidecarReports], ServedWatch],
-        reviews: TokenReviews,
-        clock: Clock,
-        is_complete: Callable[[], bool],
+        self, publisher: Publisher, api: KubeApi, settings: Settings, clock: Clock, lent: LeadersPart
     ) -> None:
+        pods = Pods(api, settings.namespaces, "") if settings.count_injected_pods else None
         self._publisher = publisher
         self.room = CatalogRoom(publisher)
         publisher.told = self.room.tell
         self.reports = SidecarReports(clock.monotonic)
-        self.watch = watch(self.reports)
-        self.reviews = reviews
-        self.is_complete = is_complete
-
-    @classmethod
-    def of(
-        cls, publisher: Publisher, api: KubeApi, settings: Settings, clock: Clock, leader: LeadersPart
-    ) -> Self:
-        """Make one as the settings want it."""
-        pods = Pods(api, settings.namespaces, "") if settings.count_injected_pods else None
-        return cls(
-            publisher,
-            lambda reports: ServedWatch(publisher, reports, pods, leader.wake, clock),
-            TokenReviews(api, AUDIENCE, clock.monotonic),
-            clock,
-            leader.is_complete,
-        )
+        self.watch = ServedWatch(publisher, self.reports, pods, lent.wake, clock)
+        self.reviews = TokenReviews(api, AUDIENCE, clock.monotonic)
+        self.is_complete = lent.is_complete
 
     def gauges(self) -> Mapping[str, float]:
         """How many sidecars there are, and how many of them are behind."""

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import Any, Final, NamedTuple
 
 from pannier_operator.errors import KubeFault
+from pannier_operator.injection.wishes import INJECTED
 from pannier_operator.kube.api_client import METADATA_ONLY, KubeApi
 
 _ASKED: Final = "pannier.dev/inject=true"
 _SILENT: Final = "!pannier.dev/inject"
 _UNTOUCHED: Final = ("kube-system", "kube-public", "kube-node-lease")
-_INJECTED: Final = "pannier.dev/injected"
 _SERVICE: Final = "kubernetes.io/service-name"
 
 
@@ -57,7 +57,7 @@ class Pods:
         found = []
         async for pod in self._api.items(path, params, accept=METADATA_ONLY):
             metadata = pod["metadata"]
-            if _INJECTED in (metadata.get("annotations") or {}) and not metadata.get("deletionTimestamp"):
+            if INJECTED in (metadata.get("annotations") or {}) and not metadata.get("deletionTimestamp"):
                 created = datetime.fromisoformat(metadata["creationTimestamp"])
                 found.append(InjectedPod(metadata["name"], created))
         return found

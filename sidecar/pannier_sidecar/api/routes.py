@@ -14,6 +14,7 @@ import msgspec
 from aiohttp import web
 
 from pannier.errors import Problem
+from pannier.trace_context import enter_trace
 from pannier_sidecar.admission import Lane
 from pannier_sidecar.api import openapi, queries
 from pannier_sidecar.api.bodies import decode, no_such_group
@@ -30,7 +31,6 @@ from pannier_sidecar.clock import Clock
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.plan import ReadPlan
 from pannier_sidecar.read_path import ReadAnswer, ReadPath
-from pannier_sidecar.trace_context import enter_trace
 from pannier_sidecar.write_path import WritePath, WriteResult
 
 T = TypeVar("T")

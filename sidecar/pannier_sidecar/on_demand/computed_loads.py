@@ -22,6 +22,7 @@ from pannier_sidecar.packing import pack_record
 from pannier_sidecar.plan import GroupPlan
 from pannier_sidecar.row import ContextKey, InputKey, RowKey
 from pannier_sidecar.single_flight import Land, SingleFlight
+from pannier_sidecar.tiers.l1_entry import unheld_entry
 from pannier_sidecar.tiers.l1_local import L1Cache
 
 _SMOOTHING: Final = 0.1
@@ -100,9 +101,10 @@ class ComputedLoads:
             self._outdated.discard(key)
             return self._fall_back(key, said, now_us)
         pack = pack_record(key.plan, key.id, said, now_us)
-        if isinstance(key, ContextKey) or key in self._outdated:
+        is_held = key.plan.policy.local.is_filled and not isinstance(key, ContextKey)
+        if not is_held or key in self._outdated:
             self._outdated.discard(key)
-            return Loaded(self._l1.make(key.plan, pack, now_us), TIER)
+            return Loaded(unheld_entry(key.plan, pack, now_us), TIER)
         return Loaded(self._l1.put_loaded(key.plan, key.id, pack, now_us, epoch), TIER)
 
     def _fall_back(self, key: RowKey, error: TierError, now_us: int) -> Loaded:

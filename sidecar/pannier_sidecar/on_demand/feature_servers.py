@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from pannier.trace_context import trace_headers
 from pannier_sidecar.clock import Clock
 from pannier_sidecar.errors import TierError, TierMisconfigured
 from pannier_sidecar.metrics import Metrics
@@ -17,7 +18,6 @@ from pannier_sidecar.on_demand.protocol import TIER, Computed, Question
 from pannier_sidecar.on_demand.server_client import ServerClient
 from pannier_sidecar.on_demand.server_gate import ServerGate, refused
 from pannier_sidecar.on_demand_plan import ServerAddress, ServerPlan
-from pannier_sidecar.trace_context import trace_headers
 
 Said = Callable[[Question, dict[str, Computed]], None]
 """Hears what was said of every id of a question."""

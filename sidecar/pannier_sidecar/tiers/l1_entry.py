@@ -116,6 +116,20 @@ def make_entry(
     )
 
 
+def unheld_entry(plan: GroupPlan, pack: Pack, now_us: int) -> LocalEntry:
+    """For one answer: nobody looks at it again, so it needs no deadlines."""
+    return LocalEntry(
+        plan=plan,
+        check_at_us=LOOK_NOW,
+        row=pack.row,
+        negative=int(pack.is_negative),
+        pack=pack,
+        taken_at_us=now_us,
+        soft_us=now_us,
+        hard_us=now_us,
+    )
+
+
 def remote_deadlines(plan: GroupPlan, loaded_at_us: int, jitter: float, *, negative: bool) -> Deadlines:
     """Deadlines that hold for every copy of what L3 said at ``loaded_at_us``, in L2 and above."""
     is_dead = loaded_at_us <= plan.past.dead_loaded_us

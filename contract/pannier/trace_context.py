@@ -1,6 +1,7 @@
 """The trace that a request belongs to (W3C Trace Context), for calls that are made on its behalf.
 
-A load that several requests share belongs to the one that began it.
+A sidecar passes it on to feature servers, and the kit's functions to whomever they ask. A load that several
+requests share belongs to the one that began it.
 """
 
 from __future__ import annotations
