@@ -31,6 +31,8 @@ NOT_EVERY_DAY = {
     ("create", "configmaps"),  # asked for within a server-side apply, which the audit calls a patch
     ("delete", "configmaps"),  # shards of a catalog that has shrunk
     ("create", "tokenreviews"),  # of sidecars that ask
+    ("get", "services"),  # of computed groups, as the next
+    ("list", "endpointslices"),
 }
 """Rights that the quick life of one group makes no visible use of."""
 SOMETIMES = {("get", "pods")}

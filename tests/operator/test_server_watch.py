@@ -1,0 +1,204 @@
+"""What the operator says of feature servers, and whose Services may be used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from tests.integration.feature_server import FeatureServer, a_computed_group, a_feature_server, never
+from tests.servers import HOST
+
+from pannier.option_values import Address
+from pannier.options import SettingsInvalid
+from pannier_operator.on_demand.handshake import MAX_ANSWER_BYTES, Handshake
+from pannier_operator.on_demand.options import permissions
+from pannier_operator.on_demand.references import refused_server
+from pannier_operator.on_demand.servers import (
+    READY,
+    Looks,
+    Server,
+    judge_answer,
+    judge_endpoints,
+    judge_service,
+    judge_status,
+    server_of,
+    unreachable,
+)
+from pannier_operator.planning.findings import Finding
+from pannier_operator.reporting.conditions import conditions
+from pannier_operator.reporting.outcome import Outcome
+from pannier_operator.settings import load
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def a_server() -> Server:
+    server = server_of(a_computed_group())
+    assert server is not None
+    return server
+
+
+def test_a_service_is_judged_by_kind_and_port() -> None:
+    """A Service that is not there, leads out of the cluster or lacks the port is said so."""
+    server = a_server()
+    ports = {"ports": [{"port": server.port}]}
+    for service, reason in (
+        (None, "ServiceMissing"),
+        ({"spec": {"type": "ExternalName", **ports}}, "ServiceExternal"),
+        ({"spec": {"ports": [{"port": 81}]}}, "ServicePortMissing"),
+    ):
+        finding = judge_service(server, service)
+        assert finding is not None
+        assert finding.reason == reason
+    assert judge_service(server, {"spec": ports}) is None
+
+
+def test_an_endpoint_has_to_be_ready() -> None:
+    """No slice and none that is ready are the same; an absent condition counts as ready."""
+    server = a_server()
+    assert judge_endpoints(server, []) is not None
+    assert judge_endpoints(server, [{"endpoints": [{"conditions": {"ready": False}}]}]) is not None
+    assert judge_endpoints(server, [{"endpoints": [{}]}]) is None
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        ({"rows": []}, "ServerReady"),
+        ({"error": {"reason": "SchemaMismatch"}}, "SchemaMismatch"),
+        ({"error": {"reason": "UnknownGroup"}}, "ServerRefuses"),
+        ({"rows": [{}]}, "ServerGarbled"),
+        ({"group": "other", "rows": []}, "ServerGarbled"),
+    ],
+)
+def test_an_old_schema_has_a_reason_of_its_own(result: dict[str, object], reason: str) -> None:
+    """What a server answers to a read of no ids tells whether it is the right one."""
+    server = a_server()
+    assert judge_answer(server, {"results": [{"group": server.group, **result}]}).reason == reason
+
+
+def test_one_failed_handshake_takes_nothing_back() -> None:
+    """Three in a row do; a server that never was ready is told of at once."""
+    down = unreachable(a_server(), "gone")
+    looks = Looks(READY).after(down).after(down)
+    assert looks.told == READY
+    assert looks.after(down).told == down
+    assert Looks().after(down).told == down
+
+
+def test_a_service_elsewhere_needs_a_permission() -> None:
+    """Own Services may be used; others by a pair that names both directions."""
+    other = {"service": {"namespace": "ml"}}
+    assert refused_server("shop", {"service": {}}, ()) is None
+    assert refused_server("shop", other, permissions("shop=ml")) is None
+    assert refused_server("shop", other, permissions("*=ml")) is None
+    refusal = refused_server("shop", other, permissions("ml=shop"))
+    assert refusal is not None
+    assert refusal.reason == "ServiceNotAllowed"
+
+
+def test_how_a_server_fails_is_no_news() -> None:
+    """What changes from look to look is not told again; another reason is."""
+    server = a_server()
+    down = Looks().after(unreachable(server, "no answer within 2 s"))
+    assert down.after(unreachable(server, "reset")).told == down.told
+    failing = judge_status(server, 503)
+    assert down.after(failing).told == failing
+    assert (Looks(READY).again_seconds, down.again_seconds) == (60, 10)
+    assert Looks(READY).after(failing).again_seconds == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [(302, "ServerRefuses"), (404, "ServerRefuses"), (429, "ServerFailing"), (500, "ServerFailing")],
+)
+def test_a_refusal_as_a_whole_says_whether_it_may_pass(status: int, reason: str) -> None:
+    """Another server or another path stays so; one that is busy does not."""
+    assert judge_status(a_server(), status).reason == reason
+
+
+def test_what_a_server_says_of_a_refusal_is_a_word_or_nothing() -> None:
+    """A reason of the protocol gets into status, a text does not."""
+    server = a_server()
+    for said, told in (("Overloaded", " with Overloaded"), ("see http://elsewhere", "")):
+        answer = {"results": [{"group": server.group, "error": {"reason": said}}]}
+        assert judge_answer(server, answer).message.endswith(f"refuses the handshake{told}")
+
+
+def test_the_allow_list_is_checked() -> None:
+    """Pairs of namespaces; a bad one is named."""
+    allowed = load({"on_demand_services": "shop=ml,*=platform"}, {}).on_demand_services
+    assert {str(one) for one in allowed} == {"shop=ml", "*=platform"}
+    for bad in ("shop", "shop=*", "Shop=ml"):
+        with pytest.raises(SettingsInvalid, match="--on-demand-services"):
+            load({"on_demand_services": bad}, {})
+
+
+def test_ready_waits_for_the_feature_server() -> None:
+    """Computed groups have one condition more, and Ready says what it says."""
+    well = Finding("True", "Accepted")
+    outcome = Outcome(generation=1, schema=well, table=well, ttl=well, published=well, on_demand=READY)
+    found = {one["type"]: one for one in conditions(outcome, (), NOW)}
+    assert (found["OnDemandReady"]["reason"], found["Ready"]["status"]) == ("ServerReady", "True")
+    down = replace(outcome, on_demand=unreachable(a_server(), "gone"))
+    found = {one["type"]: one for one in conditions(down, (), NOW)}
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "ServerUnreachable")
+    assert found["ConfigPublished"]["status"] == "True"
+
+
+async def shaken(server: FeatureServer, seconds: float = 5.0) -> str:
+    at = {"scores.shop": Address(HOST, server.port)}
+    async with Handshake(at, timeout_seconds=seconds) as handshake:
+        return (await handshake.shake(a_server())).reason
+
+
+async def redirect() -> web.StreamResponse:
+    raise web.HTTPTemporaryRedirect("/v1/features")
+
+
+async def endless() -> web.StreamResponse:
+    return web.Response(body=b" " * (MAX_ANSWER_BYTES + 1), content_type="application/json")
+
+
+async def a_page() -> web.StreamResponse:
+    return web.Response(text="<p>welcome</p>", content_type="text/html")
+
+
+async def half_an_answer() -> web.StreamResponse:
+    return web.Response(body=b'{"results": [', content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    ("instead", "reason"),
+    [
+        (redirect, "ServerRefuses"),
+        (endless, "ServerGarbled"),
+        (a_page, "ServerGarbled"),
+        (half_an_answer, "ServerGarbled"),
+    ],
+)
+async def test_an_answer_is_bounded_and_no_redirect_is_followed(instead: Any, reason: str) -> None:
+    """One request, of which no more is read than an answer can have."""
+    async with a_feature_server(lambda _read: []) as server:
+        server.instead = instead
+        assert await shaken(server) == reason
+        assert len(server.asked) == 1
+
+
+async def test_a_server_that_hangs_is_waited_for_briefly() -> None:
+    """It cannot be reached, as far as the operator can tell."""
+    async with a_feature_server(lambda _read: []) as server:
+        server.instead = never
+        assert await shaken(server, 0.05) == "ServerUnreachable"
+
+
+async def test_a_handshake_over_a_real_socket() -> None:
+    """A read of no ids, by the schema; a server that is gone cannot be reached."""
+    async with a_feature_server(lambda _read: []) as server:
+        assert await shaken(server) == "ServerReady"
+        assert server.asked[0]["ids"] == []
+        assert server.asked[0]["schema_hash"] == a_server().schema_hash
+    assert await shaken(server) == "ServerUnreachable"
