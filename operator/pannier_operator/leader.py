@@ -115,7 +115,7 @@ class Leader:
                 told=lambda seen, found: self._metrics.note_conditions(seen.key, found), edited=self._edited
             ),
         )
-        self._servers = a_server_watch(api, settings, clock, self._wake)
+        self._servers = a_server_watch(api, settings, clock, self._wake, self._patience.server_seconds)
         farewells = Farewells(keeper, self._publisher, self._groups, self._index, clock)
         self._reconciler = Reconciler(
             Parts(

@@ -42,7 +42,7 @@ SOMETIMES = {("get", "pods")}
 @pytest.fixture(scope="module")
 def home(api_server: ApiServer) -> str:
     """The namespace of releases, where only restricted pods may run; and those that values name."""
-    for name, labels in (("pannier-system", RESTRICTED), ("reco", {}), ("ads", {})):
+    for name, labels in (("pannier-system", RESTRICTED), ("reco", {}), ("ads", {}), ("models", {})):
         api_server.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     return "pannier-system"
 
@@ -193,13 +193,40 @@ async def test_inputs_that_lead_round_in_a_circle_are_refused_or_told(
             await cluster.told("second", "InputCycle")
             await kubectl_apply(cluster, computed(cluster, "second"))
             for name in ("second", "first"):
-                await cluster.ready(name)
+                await cluster.told(name, "Published", "ConfigPublished")
 
 
-def computed(cluster: Cluster, name: str, *reads: str) -> dict[str, Any]:
-    """A group that is computed from a feature of others."""
+async def test_a_service_of_another_namespace_is_refused_at_apply(
+    cluster: Cluster, home: str, tmp_path: Path
+) -> None:
+    """In the words in which the operator tells it, too; what is allowed is looked at."""
+    other, third = (f"{cluster.namespace}-{name}" for name in ("models", "ads"))
+    for name in (other, third):
+        await cluster.make_namespace(name)
+    pairs = [{"groupsOf": cluster.namespace, "servicesOf": other}]
+    values = {"webhook": WEBHOOK, "onDemand": {"allowedServices": pairs}}
+    values["operator"] = {"namespaces": [cluster.namespace]}
+    said = f"namespace {cluster.namespace} may not use Services of namespace {third}"
+    with installed(cluster, tmp_path, values) as release:
+        async with running(release, cluster):
+            with pytest.raises(ServerFailed, match=f"ServiceNotAllowed.*{said}"):
+                await kubectl_apply(cluster, computed(cluster, "scores", at=third))
+            await kubectl_apply(cluster, computed(cluster, "allowed", at=other))
+            await cluster.told("allowed", "ServiceMissing")
+        await kubectl_apply(cluster, computed(cluster, "scores", at=third))
+        async with running(release, cluster):
+            await cluster.told("scores", "ServiceNotAllowed")
+            conditions = (await cluster.get("scores"))["status"]["conditions"]
+            (ready,) = [one for one in conditions if one["type"] == "Ready"]
+            assert said in ready["message"]
+            assert set(await cluster.catalog()) == {"allowed"}
+
+
+def computed(cluster: Cluster, name: str, *reads: str, at: str | None = None) -> dict[str, Any]:
+    """A group that is computed from a feature of others, by a Service of a namespace."""
     inputs = [{"name": f"of_{one}", "group": one, "features": ["city"]} for one in reads]
-    on_demand = {"service": {"name": "scores", "port": 8080}, **({"inputs": inputs} if inputs else {})}
+    service = {"name": "scores", "port": 8080, **({"namespace": at} if at else {})}
+    on_demand = {"service": service, **({"inputs": inputs} if inputs else {})}
     return {
         "/metadata.name": name,
         "/metadata.namespace": cluster.namespace,

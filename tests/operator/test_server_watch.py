@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 from tests.integration.feature_server import FeatureServer, a_computed_group, a_feature_server, never
+from tests.operator.api_server_on_the_wire import Wire, a_wire
 from tests.servers import HOST
 
 from pannier.option_values import Address
 from pannier.options import SettingsInvalid
+from pannier_operator.catalogs.group_index import Key
+from pannier_operator.clock import SystemClock
+from pannier_operator.kube.api_client import KubeApi
+from pannier_operator.kube.credentials import find_credentials
+from pannier_operator.kube.services import Services
 from pannier_operator.on_demand.handshake import MAX_ANSWER_BYTES, Handshake
 from pannier_operator.on_demand.options import permissions
 from pannier_operator.on_demand.references import refused_server
+from pannier_operator.on_demand.server_watch import ServerWatch
 from pannier_operator.on_demand.servers import (
     READY,
     Looks,
@@ -32,6 +43,7 @@ from pannier_operator.reporting.conditions import conditions
 from pannier_operator.reporting.outcome import Outcome
 from pannier_operator.settings import load
 
+Woken = asyncio.Queue[Key]
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -202,3 +214,55 @@ async def test_a_handshake_over_a_real_socket() -> None:
         assert server.asked[0]["ids"] == []
         assert server.asked[0]["schema_hash"] == a_server().schema_hash
     assert await shaken(server) == "ServerUnreachable"
+
+
+SERVICE_PATH = "/api/v1/namespaces/shop/services/scores"
+SLICES_PATH = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices"
+
+
+@contextlib.asynccontextmanager
+async def a_watch(
+    wire: Wire, folder: Path, server: FeatureServer
+) -> AsyncIterator[tuple[ServerWatch, Woken]]:
+    """A watch that looks often, and who it woke."""
+    woken: Woken = asyncio.Queue()
+    credentials = await find_credentials(wire.kubeconfig(folder), {})
+    async with KubeApi(credentials, may_write=lambda: None) as api:
+        shake = Handshake({"scores.shop": Address(HOST, server.port)})
+        watch = ServerWatch(Services(api), shake, SystemClock(), woken.put_nowait, most_seconds=0.05)
+        async with watch:
+            yield watch, woken
+
+
+async def test_a_look_without_the_right_to_look_says_which_one_it_is(tmp_path: Path) -> None:
+    """Forbidden is told in the API server's words; once it is granted the server is ready."""
+    key, refused = Key("shop", "scores"), {"reason": "Forbidden", "message": "cannot get services"}
+    async with a_wire() as wire, a_feature_server(lambda _read: []) as server:
+        wire.by_path[SERVICE_PATH] = (403, refused)
+        wire.by_path[SLICES_PATH] = (200, {"metadata": {}, "items": [{"endpoints": [{}]}]})
+        async with a_watch(wire, tmp_path, server) as (watch, woken):
+            assert watch.finding(key, a_server(), None).reason == "NotSeenYet"
+            assert await woken.get() == key
+            found = watch.finding(key, a_server(), None)
+            assert (found.status, found.reason) == ("Unknown", "ServiceUnreadable")
+            assert found.message.endswith("cannot get services")
+            wire.by_path[SERVICE_PATH] = (200, {"spec": {"ports": [{"port": 80}]}})
+            assert await woken.get() == key
+            assert watch.finding(key, a_server(), None) == READY
+
+
+async def test_what_was_told_before_a_restart_stands_until_the_first_look(tmp_path: Path) -> None:
+    """An API server that does not answer takes nothing back; another schema is another question."""
+    key = Key("shop", "scores")
+    async with a_wire() as wire, a_feature_server(lambda _read: []) as server:
+        wire.by_path[SERVICE_PATH] = (500, {"message": "etcd"})
+        async with a_watch(wire, tmp_path, server) as (watch, woken):
+            assert watch.finding(key, a_server(), READY) == READY
+            while len(wire.asked) < 2:  # noqa: ASYNC110 - tried again by the watch
+                await asyncio.sleep(0.01)
+            assert watch.finding(key, a_server(), None) == READY
+            assert woken.empty()
+            edited = a_server()._replace(schema_hash="another")
+            assert watch.finding(key, edited, READY).reason == "NotSeenYet"
+            watch.forget(key)
+            assert repr(watch) == "<ServerWatch of 0 servers>"

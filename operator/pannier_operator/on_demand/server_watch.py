@@ -22,7 +22,13 @@ from pannier_operator.kube.services import Services
 from pannier_operator.on_demand.handshake import Handshake
 from pannier_operator.on_demand.options import Permission
 from pannier_operator.on_demand.references import refused_server
-from pannier_operator.on_demand.servers import Looks, Server, judge_endpoints, judge_service
+from pannier_operator.on_demand.servers import (
+    LOOK_AGAIN_SECONDS,
+    Looks,
+    Server,
+    judge_endpoints,
+    judge_service,
+)
 from pannier_operator.planning.findings import Finding
 from pannier_operator.planning.plans import NOT_SEEN
 from pannier_operator.settings import Settings
@@ -36,15 +42,21 @@ _FORBIDDEN: Final = 403
 class ServerWatch:
     """What is known of the servers of all groups; owned through ``async with``."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it looks at, and the means)
         self,
         services: Services,
         handshake: Handshake,
         clock: Clock,
         wake: Callable[[Key], None],
+        *,
         allowed: Collection[Permission] = (),
+        most_seconds: float = LOOK_AGAIN_SECONDS,
     ) -> None:
-        """``wake``: have a group reconciled; ``allowed``: which Services of other namespaces may be used."""
+        """``wake``: have a group reconciled; ``allowed``: which Services of other namespaces may be used.
+
+        ``most_seconds``: the longest between two looks.
+        """
+        self._most_seconds = most_seconds
         self._allowed = allowed
         self._refused: set[Key] = set()
         self._services = services
@@ -105,7 +117,7 @@ class ServerWatch:
         after = self._looks[key] = before.after(found)
         if after.told != before.told:
             self._wake(key)
-        return Done(again_seconds=after.again_seconds)
+        return Done(again_seconds=min(after.again_seconds, self._most_seconds))
 
     async def _found(self, server: Server) -> Finding:
         fault = judge_service(server, await self._services.get(server.namespace, server.service))
@@ -130,8 +142,14 @@ class ServerWatch:
 
 
 def a_server_watch(
-    api: KubeApi, settings: Settings, clock: Clock, wake: Callable[[Key], None]
+    api: KubeApi, settings: Settings, clock: Clock, wake: Callable[[Key], None], most_seconds: float
 ) -> ServerWatch:
     """Make the watch of a leader."""
-    handshake = Handshake(settings.on_demand_at)
-    return ServerWatch(Services(api), handshake, clock, wake, settings.on_demand_services)
+    return ServerWatch(
+        Services(api),
+        Handshake(settings.on_demand_at),
+        clock,
+        wake,
+        allowed=settings.on_demand_services,
+        most_seconds=most_seconds,
+    )
