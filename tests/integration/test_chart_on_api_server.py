@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.chart.test_chart import VALUES
+from tests.chart.test_feature_server_chart import VALUES as SERVER_VALUES
 from tests.control_plane import CRDS, ApiServer
-from tests.helm import CHART, RELEASE, helm, render
+from tests.helm import CHART, FEATURE_SERVER_CHART, RELEASE, helm, render
 from tests.integration.chart_release import RESTRICTED, Release, a_release, as_yaml
 from tests.integration.operator_cluster import OK, Cluster, OperatorProcess, a_cluster
 from tests.manifests import a_manifest
@@ -61,6 +62,15 @@ def test_every_object_is_accepted_without_a_warning(api_server: ApiServer, home:
     objects = [o for o in render(VALUES[name], namespace=home) if not o["apiVersion"].startswith(unknown)]
     apply = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
     said = api_server.kubectl(*apply, "--force-conflicts", "-f", "-", text=as_yaml(objects))
+    assert said.count("serverside-applied") == len(objects)
+
+
+@pytest.mark.parametrize("name", sorted(SERVER_VALUES))
+def test_feature_servers_are_accepted_as_well(api_server: ApiServer, home: str, name: str) -> None:
+    """In a namespace that takes restricted pods only, and without a warning."""
+    objects = render(SERVER_VALUES[name], namespace=home, chart=FEATURE_SERVER_CHART)
+    apply = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
+    said = api_server.kubectl(*apply, "-f", "-", text=as_yaml(objects))
     assert said.count("serverside-applied") == len(objects)
 
 

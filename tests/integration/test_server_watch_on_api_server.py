@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from tests.control_plane import ApiServer
+from tests.helm import FEATURE_SERVER_CHART, helm, pick
 from tests.integration.kit_server import KitServer
 from tests.integration.operator_cluster import MERGE, Cluster, a_cluster, an_operator, an_operator_here
 from tests.manifests import a_manifest
+from tests.mounted_volume import Volume
 from tests.servers import HOST
 from tests.sidecars import a_sidecar
 
@@ -195,6 +197,32 @@ async def test_a_sidecar_reads_it_beside_a_stored_group(
         stored, values = (result["rows"] for result in answer.json["results"])
         assert stored[0]["status"] == "found"
         assert {row["status"] for row in values} == {"unknown"}
+
+
+async def test_what_the_chart_deploys_is_found(cluster: Cluster, tmp_path: Path) -> None:
+    """Service, specs and arguments of an installed release, with the kit in the place of its pod."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    scores = Scores(folder)
+    specs = {"files": {"scores.yaml": (folder / "specs" / "scores.yaml").read_text()}}
+    values = {"image": {"repository": "team"}, "app": "team_features:server", "specs": specs}
+    reach = ("--kubeconfig", str(cluster.api.admin.kubeconfig), "--namespace", cluster.namespace)
+    await asyncio.to_thread(helm, "install", "scores", str(FEATURE_SERVER_CHART), *reach, values=values)
+    text = await asyncio.to_thread(helm, "get", "manifest", "scores", *reach)
+    objects = [found for found in yaml.safe_load_all(text) if found]
+    (container,) = pick(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    mounted = tmp_path / "mounted"
+    mounted.mkdir()
+    Volume(mounted).project(pick(objects, "ConfigMap")["data"])
+    app, *flags = container["args"]
+    here = [flag for flag in flags if not flag.startswith(("--specs=", "--http="))]
+    with KitServer(app, mounted, *here, path=folder) as server:
+        scores.server = server
+        async with an_operator_here(cluster, patience=SOON, on_demand_at=found_at(cluster, scores)):
+            await cluster.apply(computed())
+            await cluster.told("scores", "NoEndpoints")
+            await make_slice(cluster, ready=True)
+            await cluster.ready("scores")
 
 
 async def test_a_server_that_hangs_holds_up_no_other_group(cluster: Cluster, scores: Scores) -> None:
