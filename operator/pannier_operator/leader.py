@@ -12,13 +12,13 @@ from typing import Any, Final, Self
 
 import structlog
 
+from pannier_operator.authorities import beside_catalogs
 from pannier_operator.aws.call_budget import CallBudget
 from pannier_operator.aws.dynamodb_client import ClientSettings, DynamoDB
 from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
 from pannier_operator.catalogs.publisher import Publisher
 from pannier_operator.cluster_identity import find_cluster_id
 from pannier_operator.farewells import Farewells
-from pannier_operator.feed.authority import authority_in
 from pannier_operator.feed.desk import Desk, LeadersPart
 from pannier_operator.group_tables import GroupTables
 from pannier_operator.kube.api_client import KubeApi
@@ -100,7 +100,7 @@ class Leader:
                 clock,
                 is_known=self._is_known,
                 delay_seconds=settings.catalog_delay_ms / 1000,
-                authority=authority_in(settings.catalog_authority),
+                beside=beside_catalogs(settings.catalog_authority, settings.on_demand_ca),
             )
         )
         if settings.catalog_feed is not None:

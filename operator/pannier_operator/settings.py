@@ -54,6 +54,8 @@ class Settings:
     workers: int
     catalog_delay_ms: int
     on_demand_services: frozenset[Permission]
+    on_demand_ca: str | None
+    """None = the system's authorities vouch for feature servers."""
     on_demand_at: Mapping[str, Address]
     lease_namespace: str | None
     """None = the namespace the operator runs in."""

@@ -232,6 +232,21 @@ def test_the_webhook_is_asked_briefly_and_may_be_away() -> None:
     assert full["namespaceSelector"]["matchExpressions"][0]["values"] == ["reco"]
 
 
+@pytest.mark.parametrize(("name", "source"), [("full", "secret"), ("webhook", "configMap")])
+def test_who_vouches_for_feature_servers_reaches_the_operator(name: str, source: str) -> None:
+    """One key of one object, which may come later: a Secret's private key stays where it is."""
+    objects = render(VALUES[name])
+    pod = pick(objects, "Deployment", "-operator")["spec"]["template"]["spec"]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "on-demand-authority"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "on-demand-authority"]
+    given = VALUES[name]["onDemand"]["authority"]
+    key = given.get("key", "ca.crt")
+    assert volume[source]["items"] == [{"key": key, "path": "ca.crt"}]
+    assert volume[source]["optional"] is True
+    assert given[f"{source}Name"] in volume[source].values()
+    assert settings_of(objects).on_demand_ca == f"{mount['mountPath']}/ca.crt"
+
+
 def test_shared_tables_reach_the_operator(tmp_path: Path) -> None:
     """The file is what `--shared-tables` reads; another list starts the pods anew."""
     objects = render(VALUES["full"])
@@ -276,6 +291,7 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
             {"onDemand": {"allowedServices": [{"groupsOf": "a", "servicesOf": "*"}]}},
             "onDemand.allowedServices",
         ),
+        ({"onDemand": {"authority": {"secretName": "a", "configMapName": "b"}}}, "onDemand.authority"),
         ({"webhook": {"failurePolicy": "Sometimes"}}, "failurePolicy"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
         ({"image": {"digest": "latest"}}, "image.digest"),

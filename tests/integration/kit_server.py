@@ -6,10 +6,12 @@ import contextlib
 import http.client
 import json
 import os
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
 
+from tests.certificates import Authority
 from tests.servers import HOST, Server
 
 ROOT = Path(__file__).parents[2]
@@ -47,3 +49,24 @@ class KitServer(Server):
         call = {"reads": [{"group": group, "schema_hash": schema_hash, "ids": list(ids)}]}
         status, headers, body = self.ask("POST", "/v1/features", json.dumps(call).encode())
         return status, headers, json.loads(body)
+
+
+class SecureKitServer(KitServer):
+    """One that serves HTTPS, by whomever it is certified now."""
+
+    name = "secure-feature-server"
+
+    def answers(self) -> bool:
+        return self._is_trusted(ssl._create_unverified_context())
+
+    def shows(self, authority: Authority) -> bool:
+        """Whether new connections are shown a certificate of this authority."""
+        return self._is_trusted(ssl.create_default_context(cadata=authority.certificate))
+
+    def _is_trusted(self, context: ssl.SSLContext) -> bool:
+        with contextlib.closing(http.client.HTTPSConnection(HOST, self.port, context=context)) as connection:
+            try:
+                connection.request("GET", "/readyz")
+            except ssl.SSLCertVerificationError:
+                return False
+            return connection.getresponse().status == OK

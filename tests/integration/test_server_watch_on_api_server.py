@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.certificates import Authority, Pair
 from tests.control_plane import ApiServer
 from tests.helm import FEATURE_SERVER_CHART, helm, pick
-from tests.integration.kit_server import KitServer
+from tests.integration.kit_server import KitServer, SecureKitServer
 from tests.integration.operator_cluster import MERGE, Cluster, a_cluster, an_operator, an_operator_here
 from tests.manifests import a_manifest
 from tests.mounted_volume import Volume
@@ -130,6 +131,19 @@ def found_at(cluster: Cluster, scores: Scores) -> str:
     return f"scores.{cluster.namespace}={HOST}:{scores.server.port}"
 
 
+def of_catalog(mount: Path, cluster: Cluster, where: str) -> dict[str, Any]:
+    """Flags of a sidecar that has a mounted catalog and the cluster's tables."""
+    return {
+        "specs": None,
+        "catalog": str(mount),
+        "create_tables": None,
+        "data_dir": None,
+        "store": "dynamodb",
+        "dynamodb_endpoint_url": cluster.proxy.url,
+        "on_demand_at": where,
+    }
+
+
 async def test_each_thing_that_is_missing_has_its_reason(cluster: Cluster, scores: Scores) -> None:
     """From no Service to a server that answers, and the group is in the catalog all the while."""
 
@@ -183,9 +197,7 @@ async def test_a_sidecar_reads_it_beside_a_stored_group(
         mount.mkdir()
         for file, text in (await cluster.call("GET", path))["data"].items():
             (mount / file).write_text(text)
-    flags: dict[str, Any] = {"specs": None, "catalog": str(mount), "create_tables": None, "data_dir": None}
-    flags |= {"store": "dynamodb", "dynamodb_endpoint_url": cluster.proxy.url, "on_demand_at": where}
-    async with a_sidecar(tmp_path, **flags) as sidecar:
+    async with a_sidecar(tmp_path, **of_catalog(mount, cluster, where)) as sidecar:
         await sidecar.write({"group": "user_facts", "id": "u1", "features": {"city": "Seoul"}})
         reads = ({"group": "user_facts", "ids": ["u1"]}, {"group": "scores", "ids": ["u1", "user2"]})
         answer = await sidecar.read(*reads)
@@ -223,6 +235,60 @@ async def test_what_the_chart_deploys_is_found(cluster: Cluster, tmp_path: Path)
             await cluster.told("scores", "NoEndpoints")
             await make_slice(cluster, ready=True)
             await cluster.ready("scores")
+
+
+async def test_https_is_trusted_by_the_authority_that_the_operator_publishes(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """By operator and sidecar alike; another one takes its place while both run."""
+    old, new = Authority("old"), Authority("new")
+    bundle, mount, folder = tmp_path / "bundle.crt", tmp_path / "catalog", tmp_path / "server"
+    mount.mkdir()
+    folder.mkdir()
+    scores, name, volume = Scores(folder), f"scores.{cluster.namespace}.svc", Volume(mount)
+    certify(folder, old.server(HOST, name))
+    pair = (f"--certificate={folder / 'tls.crt'}", f"--key={folder / 'tls.key'}")
+    with SecureKitServer("team_features:server", folder / "specs", *pair, path=folder) as server:
+        scores.server = server
+        where = found_at(cluster, scores)
+        await deploy(cluster)
+        async with an_operator_here(cluster, patience=SOON, on_demand_at=where, on_demand_ca=str(bundle)):
+            await cluster.apply(computed(scheme="HTTPS"))
+            await cluster.told("scores", "ServerUntrusted")
+            bundle.write_text(f"# of the platform\n{old.certificate}")
+            await cluster.ready("scores")
+            await published(cluster, volume, old.certificate)
+            async with a_sidecar(tmp_path, **of_catalog(mount, cluster, where)) as sidecar:
+                assert [row["status"] for row in await sidecar.rows("scores", "a")] == ["found"]
+                bundle.write_text(old.certificate + new.certificate)
+                await published(cluster, volume, old.certificate + new.certificate)
+                certify(folder, new.server(HOST, name))
+                await asyncio.to_thread(server.wait_until, lambda: server.shows(new))
+                await asyncio.to_thread(server.restart)  # or the sidecar's connection would go on
+                assert [row["status"] for row in await sidecar.rows("scores", "b")] == ["found"]
+            await cluster.ready("scores")
+            bundle.write_text(old.certificate)
+            await cluster.told("scores", "ServerUntrusted")
+            await published(cluster, volume, old.certificate)
+        async with a_sidecar(tmp_path, **of_catalog(mount, cluster, where)) as sidecar:
+            assert [row["status"] for row in await sidecar.rows("scores", "c")] == ["unknown"]
+
+
+def certify(folder: Path, pair: Pair) -> None:
+    (folder / "tls.crt").write_text(pair.certificate)
+    (folder / "tls.key").write_text(pair.key)
+
+
+async def published(cluster: Cluster, volume: Volume, authority: str) -> None:
+    """Wait until the catalog comes with this authority, and play the kubelet."""
+    path = f"/api/v1/namespaces/{cluster.namespace}/configmaps/pannier-catalog"
+
+    async def is_there() -> bool:
+        found = await cluster.call("GET", path)
+        return bool(found["data"].get("on-demand-ca.crt") == authority)
+
+    await cluster.until(is_there)
+    volume.project((await cluster.call("GET", path))["data"])
 
 
 async def test_a_server_that_hangs_holds_up_no_other_group(cluster: Cluster, scores: Scores) -> None:

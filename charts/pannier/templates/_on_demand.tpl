@@ -7,6 +7,17 @@
 {{- join "," $pairs -}}
 {{- end -}}
 
+{{- /* Who vouches for feature servers of scheme HTTPS: the source of a volume, or nothing. */ -}}
+{{- define "pannier.onDemandAuthority" -}}
+{{- with .Values.onDemand.authority -}}
+{{- if .secretName -}}
+secret: {secretName: {{ .secretName }}, optional: true, items: [{key: {{ .key }}, path: ca.crt}]}
+{{- else if .configMapName -}}
+configMap: {name: {{ .configMapName }}, optional: true, items: [{key: {{ .key }}, path: ca.crt}]}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Whether feature servers are there: the Service with its ports, and whether a pod behind it is ready. */ -}}
 {{- define "pannier.serviceRules" -}}
 - apiGroups: [""]

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import http
+import ssl
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import aiohttp
 import msgspec
 
 from pannier.option_values import Address
+from pannier_operator.authorities import Authority
 from pannier_operator.on_demand.servers import (
     Server,
     garbled,
     judge_answer,
     judge_status,
     unreachable,
+    untrusted,
 )
 from pannier_operator.planning.findings import Finding
 
@@ -32,8 +35,19 @@ _JSON: Final = "application/json"
 class Handshake:
     """The client of handshakes, owned through ``async with``."""
 
-    def __init__(self, elsewhere: Mapping[str, Address], *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
-        """``elsewhere``: where Services really are, by ``<name>.<namespace>``, outside a cluster."""
+    def __init__(
+        self,
+        elsewhere: Mapping[str, Address],
+        authority: Authority = str,
+        *,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        """``elsewhere``: where Services really are, by ``<name>.<namespace>``, outside a cluster.
+
+        ``authority``: who vouches for servers, read with each handshake; empty = whom the system trusts.
+        """
+        self._authority = authority
+        self._trusted: tuple[str, ssl.SSLContext] | None = None
         self._elsewhere = elsewhere
         self._timeout_seconds = timeout_seconds
         self._session: aiohttp.ClientSession | None = None
@@ -46,14 +60,19 @@ class Handshake:
         except TimeoutError:
             return unreachable(server, f"no answer within {self._timeout_seconds:g} s")
         except aiohttp.ClientConnectorCertificateError:
-            return Finding("False", "ServerUntrusted", f"{server.where}: its certificate is not trusted")
+            return untrusted(server, f"its certificate for {server.host} is not trusted")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return unreachable(server, f"it cannot be reached ({type(error).__name__})")
 
     async def _ask(self, server: Server) -> Finding:
         if self._session is None:
             raise AssertionError("used outside of its async with block")
-        is_tls = server.scheme == "https"
+        trust: dict[str, Any] = {}
+        if server.scheme == "https":
+            tls = self._trust()
+            if tls is None:
+                return untrusted(server, "--on-demand-ca names no authority that can be read")
+            trust = {"ssl": tls, "server_hostname": server.host}
         async with self._session.post(
             self._url(server),
             data=_question(server),
@@ -64,7 +83,7 @@ class Handshake:
                 "Pannier-Deadline-Ms": str(max(int(self._timeout_seconds * 1_000), 1)),
             },
             allow_redirects=False,
-            server_hostname=server.host if is_tls else None,
+            **trust,
         ) as answer:
             if answer.status != http.HTTPStatus.OK:
                 return judge_status(server, answer.status)
@@ -83,6 +102,15 @@ class Handshake:
             return judge_answer(server, msgspec.json.decode(body))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return garbled(server, "its answer is no JSON")
+
+    def _trust(self) -> ssl.SSLContext | None:
+        """Whom to trust now; None = that cannot be said."""
+        authority = self._authority()
+        if authority is None:
+            return None
+        if self._trusted is None or self._trusted[0] != authority:
+            self._trusted = authority, ssl.create_default_context(cadata=authority or None)
+        return self._trusted[1]
 
     def _url(self, server: Server) -> str:
         here = self._elsewhere.get(f"{server.service}.{server.namespace}")

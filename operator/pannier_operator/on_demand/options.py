@@ -59,6 +59,14 @@ ON_DEMAND: Final = (
         " namespace's own Services may always be used, others only so.",
     ),
     Option(
+        "on_demand_ca",
+        "FILE",
+        values.path_text,
+        None,
+        "PEM of the authorities that vouch for feature servers of scheme HTTPS, looked at anew with each use;"
+        " published in catalogs as on-demand-ca.crt. Absent: the system's, for sidecars as well.",
+    ),
+    Option(
         "on_demand_at",
         "NAME.NAMESPACE=HOST:PORT,...",
         services_elsewhere,

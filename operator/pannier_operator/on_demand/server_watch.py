@@ -14,6 +14,7 @@ from typing import Final, Self
 import structlog
 
 from pannier.catalog import CatalogGroup
+from pannier_operator.authorities import authority_in
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.clock import Clock
 from pannier_operator.errors import KubeFault
@@ -147,7 +148,7 @@ def a_server_watch(
     """Make the watch of a leader."""
     return ServerWatch(
         Services(api),
-        Handshake(settings.on_demand_at),
+        Handshake(settings.on_demand_at, authority_in(settings.on_demand_ca)),
         clock,
         wake,
         allowed=settings.on_demand_services,

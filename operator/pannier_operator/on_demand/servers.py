@@ -122,6 +122,11 @@ def garbled(server: Server, why: str) -> Finding:
     return Finding("False", "ServerGarbled", f"{server.where}: {why}")
 
 
+def untrusted(server: Server, why: str) -> Finding:
+    """Say that it may be anybody."""
+    return Finding("False", "ServerUntrusted", f"{server.where}: {why}")
+
+
 def unreachable(server: Server, why: str) -> Finding:
     """Say that nothing came."""
     return Finding("False", "ServerUnreachable", f"{server.where}: {why}")
