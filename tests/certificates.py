@@ -29,9 +29,10 @@ class Pair:
 class Authority:
     """Signs what the servers and users of one run show each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, called: str = "pannier-tests") -> None:
+        """``called``: authorities in one bundle need names of their own, as they have no key identifiers."""
         self._key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("pannier-tests")
+        name = _name(called)
         ca = x509.BasicConstraints(ca=True, path_length=0)
         usage = _usage(signs_certificates=True)
         unsigned = _unsigned(name, name, self._key).add_extension(ca, critical=True)

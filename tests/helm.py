@@ -18,6 +18,7 @@ from tests.servers import ServerFailed
 
 ROOT = Path(__file__).resolve().parent.parent
 CHART = ROOT / "charts" / "pannier"
+FEATURE_SERVER_CHART = ROOT / "charts" / "feature-server"
 RELEASE, NAMESPACE = "pannier", "pannier-system"
 KUBERNETES = "1.36.0"
 Object = dict[str, Any]
@@ -50,11 +51,16 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> str:
     return done.stdout
 
 
-def render(values: Mapping[str, Any] | None = None, *, namespace: str = NAMESPACE) -> list[Object]:
-    """Render the chart; gives its objects."""
-    text = helm(
-        "template", RELEASE, str(CHART), "--namespace", namespace, "--kube-version", KUBERNETES, values=values
-    )
+def render(
+    values: Mapping[str, Any] | None = None,
+    *,
+    namespace: str = NAMESPACE,
+    chart: Path = CHART,
+    release: str = RELEASE,
+) -> list[Object]:
+    """Render a chart, the operator's by default; gives its objects."""
+    where = ("--namespace", namespace, "--kube-version", KUBERNETES)
+    text = helm("template", release, str(chart), *where, values=values)
     return [found for found in yaml.safe_load_all(text) if found]
 
 

@@ -21,12 +21,13 @@ from pannier_sidecar.exposition import reference_table as sidecar_metrics_table
 ROOT: Final = Path(__file__).resolve().parent.parent
 REFERENCE: Final = ROOT / "docs" / "reference"
 CHART: Final = ROOT / "charts" / "pannier"
+FEATURE_SERVER_CHART: Final = ROOT / "charts" / "feature-server"
 
 
-def values_table() -> str:
-    """Make the table of the chart's values, of its schema and its defaults."""
-    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+def values_table(chart: Path = CHART) -> str:
+    """Make the table of a chart's values, of its schema and its defaults."""
+    schema = json.loads((chart / "values.schema.json").read_text(encoding="utf-8"))
+    defaults = yaml.safe_load((chart / "values.yaml").read_text(encoding="utf-8"))
     rows = [f"| {' | '.join(row)} |" for row in _rows(schema, defaults, "")]
     return "\n".join(["| value | default | meaning |", "| --- | --- | --- |", *rows]) + "\n"
 
@@ -63,6 +64,7 @@ def main() -> None:
         REFERENCE / "operator.md": [reasons_table(), metrics_table()],
         REFERENCE / "metrics.md": [sidecar_metrics_table()],
         REFERENCE / "chart.md": [values_table()],
+        REFERENCE / "feature-server-chart.md": [values_table(FEATURE_SERVER_CHART)],
     }
     for path, parts in tables.items():
         page = path.read_text(encoding="utf-8")

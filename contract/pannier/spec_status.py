@@ -153,8 +153,8 @@ class Status(SpecModel):
         ]
         | None
     ) = None
-    """Ready, SchemaAccepted, TableReady, TTLApplied, ConfigPublished, Served, InSync; Reconciling and Stalled
-    while true."""
+    """Ready, SchemaAccepted, TableReady, TTLApplied, ConfigPublished, Served, InSync; OnDemandReady of
+    computed groups; Reconciling and Stalled while true."""
     schema_: Annotated[SchemaStatus | None, Field(alias="schema")] = None
     """What is known of the feature list."""
     table: TableStatus | None = None

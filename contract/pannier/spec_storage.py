@@ -101,13 +101,13 @@ class FeatureServer(SpecModel):
     name: DnsLabel
     """Name of the Service."""
     namespace: Annotated[str, StringConstraints(max_length=63, pattern=DNS_LABEL_PATTERN)] | None = None
-    """Absent = the group's own; others need the operator's permission."""
+    """Absent = the group's own; others need the operator's permission (--on-demand-services)."""
     port: Annotated[int, Field(ge=1, le=65_535)]
     """Port of the Service."""
     path: Annotated[str, StringConstraints(max_length=256, pattern=PATH_PATTERN)] = "/v1/features"
     """Path of the request."""
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-    """HTTP or HTTPS."""
+    """HTTP, or HTTPS with a certificate for NAME.NAMESPACE.svc of an authority that the platform trusts."""
 
 
 class OnDemandInput(SpecModel):

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import logging
 import signal
+import ssl
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import click
 
 from pannier.errors import SpecInvalid
 from pannier.option_values import address
+from pannier_ondemand.certificate import ServingCertificate
 from pannier_ondemand.declaring import FeatureServer
 from pannier_ondemand.exchange import Exchange
 from pannier_ondemand.http_port import HttpPort
@@ -38,8 +40,18 @@ from pannier_ondemand.spec_files import groups_of
 @click.option(
     "--drain-seconds", type=click.FloatRange(0), default=10.0, show_default=True, help="Time for a stop."
 )
+@click.option("--certificate", type=click.Path(path_type=Path), help="PEM of a chain: serve HTTPS.")
+@click.option("--key", type=click.Path(path_type=Path), help="PEM of its key. Both may be renewed.")
 def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
-    app: str, specs: Path, http: str, path: str, threads: int, max_in_flight: int, drain_seconds: float
+    app: str,
+    specs: Path,
+    http: str,
+    path: str,
+    threads: int,
+    max_in_flight: int,
+    drain_seconds: float,
+    certificate: Path | None,
+    key: Path | None,
 ) -> None:
     """Serve the functions of a FeatureServer, named as module:name."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -49,6 +61,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
             load(app), groups_of(specs), metrics=counted, threads=threads, max_in_flight=max_in_flight
         )
         port = address(http)
+        tls = trusted_by(certificate, key)
     except SpecInvalid as invalid:
         lines = "\n".join(f"  {problem.reason} {problem}" for problem in invalid.problems)
         raise click.ClickException(f"the functions cannot be served:\n{lines}") from invalid
@@ -56,17 +69,32 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
         raise click.ClickException(str(error)) from error
 
     async def serve() -> None:
-        async with HttpPort(exchange, counted, at=port, path=path, drain_seconds=drain_seconds) as listening:
+        async with HttpPort(
+            exchange, counted, at=port, path=path, drain_seconds=drain_seconds, tls=tls
+        ) as listening:
             stop = asyncio.Event()
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
-            logging.getLogger("pannier_ondemand").info("serving %r at http://%s", exchange, listening.address)
+            where = f"http{'s' if tls else ''}://{listening.address}"
+            logging.getLogger("pannier_ondemand").info("serving %r at %s", exchange, where)
             await stop.wait()
 
     try:
         asyncio.run(serve())
     except OSError as error:
         raise click.ClickException(f"--http {http}: {error.strerror or error}") from error
+
+
+def trusted_by(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    """Serve with this pair; None = in plain text. Raises ValueError where it is none."""
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise ValueError("--certificate and --key go together")
+    try:
+        return ServingCertificate(certificate, key).context
+    except OSError as error:
+        raise ValueError(f"--certificate {certificate}, --key {key}: {error}") from error
 
 
 def load(app: str) -> FeatureServer:

@@ -61,9 +61,10 @@ class Threads:
 
 async def compute(computation: Computation, read: AskedRead, threads: Threads) -> Mapping[str, Computed]:
     """What the function says of every id; raises `ReadRefused` where it says nothing."""
-    extra, ids = _context(computation, read), tuple(dict.fromkeys(read.ids))
+    ids = tuple(dict.fromkeys(read.ids))
     if not ids:  # only the schema is asked for
         return {}
+    extra = _context(computation, read)
     function = computation.function
     try:
         if computation.is_batch and computation.is_async:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from http import HTTPStatus
 from types import TracebackType
 from typing import Final, Self
@@ -27,9 +28,17 @@ class HttpPort:
     Leaving the block: not ready, then no new connections, then calls under way end within the drain.
     """
 
-    def __init__(
-        self, exchange: Exchange, counted: metrics.Metrics, *, at: Address, path: str, drain_seconds: float
+    def __init__(  # noqa: PLR0913 - what it serves, and how
+        self,
+        exchange: Exchange,
+        counted: metrics.Metrics,
+        *,
+        at: Address,
+        path: str,
+        drain_seconds: float,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._exchange, self._metrics, self._at, self._path = exchange, counted, at, path
         self._drain_seconds = drain_seconds
         self._is_draining = False
@@ -81,7 +90,7 @@ class HttpPort:
     async def __aenter__(self) -> Self:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._at.host, self._at.port).start()
+            await web.TCPSite(self._runner, self._at.host, self._at.port, ssl_context=self._tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise

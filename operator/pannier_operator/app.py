@@ -33,10 +33,11 @@ from pannier_operator.kube.events import Events
 from pannier_operator.kube.leases import Leases
 from pannier_operator.kube.pods import Pods
 from pannier_operator.kube.tls_objects import TlsObjects
-from pannier_operator.leader import Leader, Patience, Replica
+from pannier_operator.leader import Leader
 from pannier_operator.leadership import Leadership, Terms
 from pannier_operator.metrics import Metrics
 from pannier_operator.missed_pods import MissedPods, Watchdog
+from pannier_operator.replica import Patience, Replica
 from pannier_operator.serving_certificate import ServingCertificate
 from pannier_operator.settings import Settings
 
@@ -106,7 +107,13 @@ class Operator:
         api = await self._open_api(owned)
         prefix = settings.table_prefix
         around = Neighbourhood(api, settings.namespaces, cluster_id=settings.cluster_id, table_prefix=prefix)
-        gate = Gate(around, self._clock, table_prefix=prefix, count=self._metrics.count_admission)
+        gate = Gate(
+            around,
+            self._clock,
+            table_prefix=prefix,
+            count=self._metrics.count_admission,
+            allowed=settings.on_demand_services,
+        )
         certificate = self._certificate(settings.admission_certificate, settings.admission_key)
         webhook = AdmissionServer(settings.admission, certificate, {VALIDATE: gate.judge})
         return await owned.enter_async_context(webhook)

@@ -6,39 +6,36 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self
 
 import structlog
 
+from pannier_operator.authorities import beside_catalogs
 from pannier_operator.aws.call_budget import CallBudget
 from pannier_operator.aws.dynamodb_client import ClientSettings, DynamoDB
 from pannier_operator.catalogs.group_index import GroupIndex, Key, SeenGroup
 from pannier_operator.catalogs.publisher import Publisher
-from pannier_operator.clock import Clock
 from pannier_operator.cluster_identity import find_cluster_id
 from pannier_operator.farewells import Farewells
-from pannier_operator.feed.authority import authority_in
 from pannier_operator.feed.desk import Desk, LeadersPart
 from pannier_operator.group_tables import GroupTables
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.config_maps import CatalogMaps
-from pannier_operator.kube.credentials import Credentials
 from pannier_operator.kube.events import Events
 from pannier_operator.kube.feature_groups import FeatureGroups
 from pannier_operator.leadership import Leadership
-from pannier_operator.liveness import CHECK_SECONDS, EventFlow
-from pannier_operator.metrics import Metrics
+from pannier_operator.liveness import EventFlow
+from pannier_operator.on_demand.server_watch import a_server_watch
 from pannier_operator.planning.findings import parse_moment
 from pannier_operator.reconciler import Parts, Reconciler
+from pannier_operator.replica import Replica
 from pannier_operator.reporter import Listener, Reporter
 from pannier_operator.resync import Resync
-from pannier_operator.settings import Settings
 from pannier_operator.shared_tables import SharedKey, SharedTables, read_shared_tables
 from pannier_operator.table_keeper import TableKeeper
-from pannier_operator.watching import SILENCE_SECONDS, Watch
+from pannier_operator.watching import Watch
 from pannier_operator.work_queue import Done, Errand, WorkQueue
 
 _log: Final = structlog.stdlib.get_logger(__name__)
@@ -46,28 +43,6 @@ FIRST_LOOK_SECONDS: Final = 30.0
 """Groups that were reconciled before are looked at again within this after a start."""
 OVERDUE_SECONDS: Final = 600.0
 """How overdue a group may be before the process counts as stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long silence is taken for quiet."""
-
-    check_seconds: float = CHECK_SECONDS
-    """Between two checks."""
-    silence_seconds: float = SILENCE_SECONDS
-    """How long the stream of a watch may bring nothing before it is opened anew."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Replica:
-    """What a replica is, leading or not."""
-
-    settings: Settings
-    credentials: Credentials
-    identity: str
-    metrics: Metrics
-    clock: Clock
-    patience: Patience
 
 
 class Leader:
@@ -125,7 +100,7 @@ class Leader:
                 clock,
                 is_known=self._is_known,
                 delay_seconds=settings.catalog_delay_ms / 1000,
-                authority=authority_in(settings.catalog_authority),
+                beside=beside_catalogs(settings.catalog_authority, settings.on_demand_ca),
             )
         )
         if settings.catalog_feed is not None:
@@ -140,6 +115,7 @@ class Leader:
                 told=lambda seen, found: self._metrics.note_conditions(seen.key, found), edited=self._edited
             ),
         )
+        self._servers = a_server_watch(api, settings, clock, self._wake, self._patience.server_seconds)
         farewells = Farewells(keeper, self._publisher, self._groups, self._index, clock)
         self._reconciler = Reconciler(
             Parts(
@@ -149,6 +125,7 @@ class Leader:
                 farewells=farewells,
                 reporter=reporter,
                 served=self.desk.watch if self.desk is not None else None,
+                servers=self._servers,
                 table_prefix=settings.table_prefix,
             )
         )
@@ -170,10 +147,11 @@ class Leader:
         await self._first_list()
         silence = self._patience.silence_seconds
         watch = Watch(self._credentials, self._settings.namespaces, self._seen, silence_seconds=silence)
-        async with self._queue, watch:
+        async with self._queue, watch, self._servers:
             work = {
                 "watch": watch.join(),
                 "queue": self._queue.join(),
+                "feature servers": self._servers.join(),
                 "resync": self._resync.run(),
                 "event flow": self._flow.run(),
             }
@@ -244,7 +222,7 @@ class Leader:
 
     def _is_known(self, key: Key) -> bool:
         seen = self._index.get(key)
-        return seen is not None and not seen.deleting
+        return seen is not None and not seen.deleting and not self._servers.refuses(key)
 
     # -- for the resync
 

@@ -12,6 +12,8 @@ from pannier_operator.catalogs.catalog_content import Entry, entry_of
 from pannier_operator.catalogs.group_index import SeenGroup
 from pannier_operator.farewells import finalizers_of
 from pannier_operator.planning.deletion import FINALIZER, needs_finalizer
+from pannier_operator.planning.findings import Finding
+from pannier_operator.reporting.status_document import told_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,15 @@ class Pass:
         """Status as last seen."""
         status: Mapping[str, Any] = self.document.get("status") or {}
         return status
+
+    @property
+    def told(self) -> Mapping[str, Finding]:
+        """What conditions said, of whichever version."""
+        return told_before(self.document)
+
+    def told_of_this(self, kind: str) -> Finding | None:
+        """What a condition said of this very version."""
+        return self.told.get(kind) if self.status.get("observedGeneration") == self.seen.generation else None
 
     @property
     def was_accepted(self) -> bool:

@@ -24,26 +24,20 @@ from pannier_operator.errors import KubeFault
 from pannier_operator.farewells import Farewells, Leaving, finalizers_of
 from pannier_operator.feed.served_watch import ServedWatch
 from pannier_operator.group_tables import GroupTables
+from pannier_operator.on_demand.server_watch import ServerWatch
+from pannier_operator.on_demand.servers import server_of
+from pannier_operator.pass_outcomes import decided, paused, refused, standing
 from pannier_operator.passes import Pass, a_pass
 from pannier_operator.planning.deletion import FINALIZER, needs_finalizer
 from pannier_operator.planning.findings import Finding
 from pannier_operator.planning.plans import NOT_SEEN
 from pannier_operator.reporter import Reporter
 from pannier_operator.reporting.outcome import NOT_OBSERVED, Outcome
-from pannier_operator.reporting.publication import Written, config_facts, publication
-from pannier_operator.reporting.status_document import (
-    TableFacts,
-    policy_facts,
-    remembered_from,
-    schema_facts,
-    table_facts,
-    told_before,
-)
-from pannier_operator.table_keeper import Kept
+from pannier_operator.reporting.publication import Written
+from pannier_operator.reporting.status_document import remembered_from, told_before
 from pannier_operator.work_queue import Done
 
 _log: Final = structlog.stdlib.get_logger(__name__)
-_STANDS: Final = Finding("True", "Published", "what was published before stands")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +51,7 @@ class Parts:
     reporter: Reporter
     served: ServedWatch | None
     """None = no sidecar is heard of."""
+    servers: ServerWatch
     table_prefix: str
 
 
@@ -80,6 +75,7 @@ class Reconciler:
             self._parts.tables.forget(key)
             if self._parts.served is not None:
                 self._parts.served.forget(key)
+            self._parts.servers.forget(key)
             await self._parts.publisher.withdraw(key)
             return Done()
         document = seen.document()
@@ -90,6 +86,9 @@ class Reconciler:
         if seen.deleting:
             return await self._farewell(seen, document, group)
         one = a_pass(seen, document, group, urgency, self._parts.table_prefix)
+        refusal = self._parts.servers.refusal(key, one.entry.group)
+        if refusal is not None:
+            return await self._refused(one, refusal)
         if group.spec.management_policy == "Paused":
             return await self._paused(one)
         return await self._converge(one)
@@ -105,6 +104,8 @@ class Reconciler:
         with contextlib.suppress(SpecInvalid):
             group = parse_feature_group(document)
             one = a_pass(seen, document, group, "edit", self._parts.table_prefix)
+            if self._parts.servers.refusal(seen.key, one.entry.group) is not None:
+                return
             if one.is_served_as_it_is and not self._parts.publisher.is_current(one.entry):
                 self._parts.publisher.announce(one.entry)
 
@@ -143,9 +144,13 @@ class Reconciler:
         )
         if acts and written is None and kept.plan.claim_held:
             written = await self._publish(one.entry)
-        is_news = kept.is_news or not one.status.get("conditions")
-        outcome = self._outcome(one, kept, written) if is_news else self._standing(one, written)
-        outcome = replace(outcome, served=await self._served(one, outcome.published))
+        stands = self._parts.publisher.holds(one.seen.key)
+        if kept.is_news or not one.status.get("conditions"):
+            found = decided(one, kept, written, stands=stands)
+        else:
+            found = standing(one, written, stands=stands)
+        served = await self._served(one, found.published)
+        outcome = replace(found, served=served, on_demand=self._on_demand(one))
         await self._parts.reporter.report(one.seen, one.document, outcome)
         unpublished = any(one.has_failed for one in written or ())
         return Done(kept.again_seconds, failed=kept.failed or unpublished)
@@ -171,80 +176,35 @@ class Reconciler:
             return NOT_OBSERVED
         if not published.holds:
             return Finding("Unknown", published.reason, published.message)
-        is_same = one.status.get("observedGeneration") == one.seen.generation
-        before = told_before(one.document).get("Served") if is_same else None
-        return await watch.judge(one.seen.key, one.entry.group.group_name, before)
+        return await watch.judge(one.seen.key, one.entry.group.group_name, one.told_of_this("Served"))
 
-    def _outcome(self, one: Pass, kept: Kept, written: list[Written] | None) -> Outcome:
-        plan = kept.plan
-        accepted = plan.claim_held or (one.was_accepted and plan.schema.status != "False")
-        schema = Finding("True", "Accepted", "the features can be served") if accepted else plan.schema
-        return Outcome(
-            generation=one.seen.generation,
-            management=one.group.spec.management_policy,
-            schema=schema,
-            table=plan.table,
-            ttl=plan.ttl,
-            published=self._published(one, written),
-            differences=plan.differences,
-            drifted=kept.drifted,
-            fault=kept.fault_finding,
-            under_way=kept.again_seconds is not None or kept.failed,
-            stalled=plan.stalled,
-            facts={
-                "schema": schema_facts(one.entry.group) if accepted else None,
-                "policy": policy_facts(one.entry.group.policy),
-                "config": config_facts(written, one.entry.digest, one.status) if written else None,
-                "table": _table_facts(kept),
-            },
-        )
-
-    def _published(self, one: Pass, written: list[Written] | None) -> Finding:
-        if written is not None:
-            return publication(written)
-        stands = self._parts.publisher.holds(one.seen.key)
-        if one.group.spec.management_policy == "Observe":
-            return _STANDS if stands else Finding("False", "Observed", "managementPolicy is Observe")
-        message = "the last accepted version stands" if stands else "waits for SchemaAccepted"
-        return Finding("False", "NotAccepted", message)
-
-    def _standing(self, one: Pass, written: list[Written] | None) -> Outcome:
-        """Say again of the table what was said before: a fault that most likely passes is no news."""
-        told = told_before(one.document)
-        return Outcome(
-            generation=one.seen.generation,
-            management=one.group.spec.management_policy,
-            schema=told["SchemaAccepted"],
-            table=told["TableReady"],
-            ttl=told["TTLApplied"],
-            published=self._published(one, written),
-            in_sync=told["InSync"],
-            under_way="Reconciling" in told,
-            stalled="Stalled" in told,
-            facts={
-                "policy": policy_facts(one.entry.group.policy),
-                "config": config_facts(written, one.entry.digest, one.status) if written else None,
-            },
-        )
+    def _on_demand(self, one: Pass) -> Finding | None:
+        server = server_of(one.entry.group)
+        if server is None:
+            return None
+        return self._parts.servers.finding(one.seen.key, server, one.told_of_this("OnDemandReady"))
 
     # -- groups that are left alone
 
     async def _paused(self, one: Pass) -> Done:
-        outcome = Outcome(
-            generation=one.seen.generation,
-            management="Paused",
-            schema=Finding("Unknown", "Paused"),
-            table=Finding("Unknown", "Paused"),
-            ttl=Finding("Unknown", "Paused"),
-            published=_STANDS if self._parts.publisher.holds(one.seen.key) else Finding("False", "Paused"),
-        )
+        self._parts.servers.forget(one.seen.key)
+        outcome = paused(one, stands=self._parts.publisher.holds(one.seen.key))
         await self._parts.reporter.report(one.seen, one.document, outcome)
+        return Done()
+
+    async def _refused(self, one: Pass, refusal: Finding) -> Done:
+        """Take a group out of every catalog whose feature server nobody may call for it."""
+        if self._parts.served is not None:
+            self._parts.served.forget(one.seen.key)
+        await self._parts.publisher.withdraw(one.seen.key)
+        await self._parts.reporter.report(one.seen, one.document, refused(one, refusal))
         return Done()
 
     async def _invalid(self, seen: SeenGroup, document: Mapping[str, Any], invalid: SpecInvalid) -> Done:
         """Keep what was accepted before; the API server's rules let none of this pass, an older CRD may."""
         if seen.deleting:
             return await self._farewell(seen, document, None)
+        self._parts.servers.forget(seen.key)
         finding = Finding("False", "SpecInvalid", str(invalid))
         stands = self._parts.publisher.holds(seen.key)
         published = Finding("False", "NotAccepted", "the last accepted version stands" if stands else "")
@@ -257,6 +217,7 @@ class Reconciler:
     async def _farewell(
         self, seen: SeenGroup, document: Mapping[str, Any], group: FeatureGroup | None
     ) -> Done:
+        self._parts.servers.forget(seen.key)
         table = self._parts.tables.wanted(group, seen.uid) if group else None
         farewell = await self._parts.farewells.step(Leaving(seen, document, group, table))
         if farewell.done:
@@ -287,12 +248,3 @@ def _is_published(told: Mapping[str, Finding]) -> bool:
 def _annotations(document: Mapping[str, Any]) -> Mapping[str, str]:
     annotations: Mapping[str, str] = document["metadata"].get("annotations") or {}
     return annotations
-
-
-def _table_facts(kept: Kept) -> dict[str, Any] | None:
-    """Facts of a table that is the group's; of others there is nothing to say."""
-    seen, ownership = kept.seen, kept.plan.ownership
-    if seen is None or seen.table is None or ownership in {None, "Foreign"}:
-        return None
-    facts = TableFacts(table=seen.table, ownership=ownership, ttl=seen.ttl, remembered=kept.remembered)
-    return table_facts(facts)

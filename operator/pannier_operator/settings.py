@@ -16,6 +16,7 @@ from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier.spec_base import DNS_LABEL_PATTERN, DNS_SUBDOMAIN_PATTERN
 from pannier_operator.https_options import HTTPS_OPTIONS, https_rules
+from pannier_operator.on_demand.options import ON_DEMAND, Permission
 from pannier_operator.setting_values import Hook, names
 
 
@@ -52,6 +53,10 @@ class Settings:
     resync_seconds: int
     workers: int
     catalog_delay_ms: int
+    on_demand_services: frozenset[Permission]
+    on_demand_ca: str | None
+    """None = the system's authorities vouch for feature servers."""
+    on_demand_at: Mapping[str, Address]
     lease_namespace: str | None
     """None = the namespace the operator runs in."""
     lease_name: str
@@ -75,11 +80,7 @@ OPTIONS: Final = (
         "How to reach the API server. Absent: the pod's service account.",
     ),
     Option(
-        "namespaces",
-        "A,B",
-        names,
-        None,
-        "Reconcile and publish in these namespaces only. Absent: in all.",
+        "namespaces", "A,B", names, None, "Reconcile and publish in these namespaces only. Absent: in all."
     ),
     Option("admin", "HOST:PORT", values.address, "0.0.0.0:8472", "Where health and metrics are served."),
     *HTTPS_OPTIONS,
@@ -177,6 +178,7 @@ OPTIONS: Final = (
         "2",
         "How often the Lease is renewed, or tried; less than --lease-renew-seconds.",
     ),
+    *ON_DEMAND,
     *LOGGING,
 )
 

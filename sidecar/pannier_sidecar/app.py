@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, cast
 
-from pannier.catalog_feed import AUTHORITY_FILE
+from pannier.catalog_feed import AUTHORITY_FILE, ON_DEMAND_AUTHORITY_FILE
 from pannier.errors import Problem
 from pannier.options import SettingsInvalid
 from pannier_sidecar.admission import Admission
@@ -49,6 +49,7 @@ from pannier_sidecar.loads import Loads
 from pannier_sidecar.loop_delay import LoopDelay
 from pannier_sidecar.metrics import Metrics
 from pannier_sidecar.observer import Observer
+from pannier_sidecar.on_demand.authorities import TrustedAuthorities
 from pannier_sidecar.on_demand.computed_loads import ComputedLoads
 from pannier_sidecar.on_demand.feature_servers import FeatureServers
 from pannier_sidecar.on_demand.server_client import ServerClient
@@ -251,11 +252,17 @@ async def _open_paths(parts: _Parts, l3: L3) -> tuple[ReadPath, WritePath]:
 async def _open_feature_servers(parts: _Parts) -> FeatureServers:
     settings = parts.settings
     try:
-        client = ServerClient(ca_file=settings.on_demand_ca, development=settings.on_demand_at)
+        trusted = TrustedAuthorities(settings.on_demand_ca, _published_authority(settings.catalog))
     except OSError as error:  # ssl's are among them
         problem = Problem("--on-demand-ca", "Unreadable", f"is no PEM of certificates: {error}")
         raise SettingsInvalid([problem]) from error
+    client = ServerClient(trusted=trusted, development=settings.on_demand_at)
     return FeatureServers(await parts.owned.enter_async_context(client), parts.clock, parts.metrics)
+
+
+def _published_authority(catalog: Path | None) -> Path | None:
+    """Where the operator says who vouches for feature servers."""
+    return catalog / ON_DEMAND_AUTHORITY_FILE if catalog is not None else None
 
 
 async def _open_shared_cache(parts: _Parts, sender: bytes) -> tuple[GuardedReader | None, L2Writer | None]:

@@ -199,7 +199,8 @@ OPTIONS: Final = (
         "FILE",
         directory_path,
         None,
-        "PEM of the authorities that vouch for feature servers of scheme HTTPS. Absent: the system's.",
+        "PEM of the authorities that vouch for feature servers of scheme HTTPS. Absent: on-demand-ca.crt of"
+        " the mounted catalog, and without that the system's.",
     ),
     Option(
         "on_demand_at",

@@ -27,6 +27,7 @@ from pannier.option_values import Address
 from pannier_operator.injection import injector_metrics
 from pannier_operator.kube.config_maps import MAX_SHARDS, map_name
 from pannier_operator.metrics import CONDITION, COUNTERS, GAUGES
+from pannier_operator.on_demand.options import Permission
 from pannier_operator.setting_values import Hook
 from pannier_operator.settings import Settings, load
 
@@ -76,7 +77,9 @@ def test_objects_are_where_and_whose_they_should_be(name: str) -> None:
     )
     for one in objects:
         metadata, kind = one["metadata"], one["kind"]
+        pairs = VALUES[name].get("onDemand", {}).get("allowedServices", [])
         allowed = {NAMESPACE, *VALUES[name].get("operator", {}).get("namespaces", [])}
+        allowed |= {pair["servicesOf"] for pair in pairs}
         assert kind in of_cluster or metadata["namespace"] in allowed, metadata
         assert kind == "CustomResourceDefinition" or "app.kubernetes.io/instance" in metadata["labels"]
 
@@ -103,6 +106,8 @@ def test_the_operator_takes_its_arguments(name: str) -> None:
     assert settings.lease_seconds == operator.get("lease", {}).get("seconds", 15)
     assert (settings.admission is not None) == values.get("webhook", {}).get("enabled", False)
     assert settings.dynamodb_endpoint_url == values.get("aws", {}).get("dynamodbEndpointUrl")
+    pairs = values.get("onDemand", {}).get("allowedServices", [])
+    assert settings.on_demand_services == {Permission(p["groupsOf"], p["servicesOf"]) for p in pairs}
 
 
 def test_the_defaults_are_those_of_the_operator() -> None:
@@ -173,9 +178,11 @@ def test_a_restricted_operator_has_rights_in_its_namespaces_only() -> None:
     assert [(rule["resources"], rule["verbs"]) for rule in cluster["rules"]] == [
         (["customresourcedefinitions"], ["get"])
     ]
-    own = ("-lease", "-tls")
-    roles = [o for o in objects if o["kind"] == "Role" and not o["metadata"]["name"].endswith(own)]
+    roles = [o for o in objects if o["kind"] == "Role" and o["metadata"]["name"].endswith("-operator")]
     assert [role["metadata"]["namespace"] for role in roles] == ["reco", "ads"]
+    services = pick(objects, "Role", "-services")
+    assert services["metadata"]["namespace"] == "models"
+    assert [rule["resources"] for rule in services["rules"]] == [["services"], ["endpointslices"]]
     bindings = [o for o in objects if o["kind"].endswith("Binding")]
     subject = {"kind": "ServiceAccount", "name": "platform-pannier", "namespace": NAMESPACE}
     assert all(binding["subjects"] == [subject] for binding in bindings)
@@ -225,6 +232,21 @@ def test_the_webhook_is_asked_briefly_and_may_be_away() -> None:
     assert full["namespaceSelector"]["matchExpressions"][0]["values"] == ["reco"]
 
 
+@pytest.mark.parametrize(("name", "source"), [("full", "secret"), ("webhook", "configMap")])
+def test_who_vouches_for_feature_servers_reaches_the_operator(name: str, source: str) -> None:
+    """One key of one object, which may come later: a Secret's private key stays where it is."""
+    objects = render(VALUES[name])
+    pod = pick(objects, "Deployment", "-operator")["spec"]["template"]["spec"]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == "on-demand-authority"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "on-demand-authority"]
+    given = VALUES[name]["onDemand"]["authority"]
+    key = given.get("key", "ca.crt")
+    assert volume[source]["items"] == [{"key": key, "path": "ca.crt"}]
+    assert volume[source]["optional"] is True
+    assert given[f"{source}Name"] in volume[source].values()
+    assert settings_of(objects).on_demand_ca == f"{mount['mountPath']}/ca.crt"
+
+
 def test_shared_tables_reach_the_operator(tmp_path: Path) -> None:
     """The file is what `--shared-tables` reads; another list starts the pods anew."""
     objects = render(VALUES["full"])
@@ -265,6 +287,11 @@ def test_alerts_ask_for_metrics_that_there_are() -> None:
         ({"certificates": {"mode": "CertManager"}}, "certificates"),
         ({"injection": {"mode": "Sometimes"}}, "injection.mode"),
         ({"sidecar": {"cpu": "fast"}}, "sidecar.cpu"),
+        (
+            {"onDemand": {"allowedServices": [{"groupsOf": "a", "servicesOf": "*"}]}},
+            "onDemand.allowedServices",
+        ),
+        ({"onDemand": {"authority": {"secretName": "a", "configMapName": "b"}}}, "onDemand.authority"),
         ({"webhook": {"failurePolicy": "Sometimes"}}, "failurePolicy"),
         ({"serviceAccount": {"create": False}}, "serviceAccount.name"),
         ({"image": {"digest": "latest"}}, "image.digest"),

@@ -28,7 +28,7 @@ from pannier.crd import PLURAL
 from pannier.spec_base import API_VERSION
 from pannier_operator.app import Operator
 from pannier_operator.clock import Clock
-from pannier_operator.leader import Patience
+from pannier_operator.replica import Patience
 from pannier_operator.settings import load
 
 OK = 200

@@ -39,6 +39,7 @@ from pannier_sidecar.loader import Loader
 from pannier_sidecar.loads import Loads
 from pannier_sidecar.metrics import GroupCounters, Metrics
 from pannier_sidecar.observer import Observer
+from pannier_sidecar.on_demand.authorities import TrustedAuthorities
 from pannier_sidecar.on_demand.computed_loads import ComputedLoads
 from pannier_sidecar.on_demand.feature_servers import FeatureServers
 from pannier_sidecar.on_demand.server_client import ServerClient
@@ -232,7 +233,7 @@ async def serving(
             await owned.enter_async_context(subscription)
             await until(lambda: subscription.is_listening)
         client = await owned.enter_async_context(
-            ServerClient(ca_file=on_demand_ca, development=feature_servers)
+            ServerClient(trusted=TrustedAuthorities(on_demand_ca), development=feature_servers)
         )
         computed = await owned.enter_async_context(
             ComputedLoads(FeatureServers(client, clock, metrics), l1, clock, metrics)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.chart.test_chart import VALUES
+from tests.chart.test_feature_server_chart import VALUES as SERVER_VALUES
 from tests.control_plane import CRDS, ApiServer
-from tests.helm import CHART, RELEASE, helm, render
+from tests.helm import CHART, FEATURE_SERVER_CHART, RELEASE, helm, render
 from tests.integration.chart_release import RESTRICTED, Release, a_release, as_yaml
 from tests.integration.operator_cluster import OK, Cluster, OperatorProcess, a_cluster
 from tests.manifests import a_manifest
@@ -31,6 +32,8 @@ NOT_EVERY_DAY = {
     ("create", "configmaps"),  # asked for within a server-side apply, which the audit calls a patch
     ("delete", "configmaps"),  # shards of a catalog that has shrunk
     ("create", "tokenreviews"),  # of sidecars that ask
+    ("get", "services"),  # of computed groups, as the next
+    ("list", "endpointslices"),
 }
 """Rights that the quick life of one group makes no visible use of."""
 SOMETIMES = {("get", "pods")}
@@ -40,7 +43,7 @@ SOMETIMES = {("get", "pods")}
 @pytest.fixture(scope="module")
 def home(api_server: ApiServer) -> str:
     """The namespace of releases, where only restricted pods may run; and those that values name."""
-    for name, labels in (("pannier-system", RESTRICTED), ("reco", {}), ("ads", {})):
+    for name, labels in (("pannier-system", RESTRICTED), ("reco", {}), ("ads", {}), ("models", {})):
         api_server.call("POST", "/api/v1/namespaces", {"metadata": {"name": name, "labels": labels}})
     return "pannier-system"
 
@@ -59,6 +62,15 @@ def test_every_object_is_accepted_without_a_warning(api_server: ApiServer, home:
     objects = [o for o in render(VALUES[name], namespace=home) if not o["apiVersion"].startswith(unknown)]
     apply = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
     said = api_server.kubectl(*apply, "--force-conflicts", "-f", "-", text=as_yaml(objects))
+    assert said.count("serverside-applied") == len(objects)
+
+
+@pytest.mark.parametrize("name", sorted(SERVER_VALUES))
+def test_feature_servers_are_accepted_as_well(api_server: ApiServer, home: str, name: str) -> None:
+    """In a namespace that takes restricted pods only, and without a warning."""
+    objects = render(SERVER_VALUES[name], namespace=home, chart=FEATURE_SERVER_CHART)
+    apply = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--warnings-as-errors")
+    said = api_server.kubectl(*apply, "-f", "-", text=as_yaml(objects))
     assert said.count("serverside-applied") == len(objects)
 
 
@@ -191,13 +203,40 @@ async def test_inputs_that_lead_round_in_a_circle_are_refused_or_told(
             await cluster.told("second", "InputCycle")
             await kubectl_apply(cluster, computed(cluster, "second"))
             for name in ("second", "first"):
-                await cluster.ready(name)
+                await cluster.told(name, "Published", "ConfigPublished")
 
 
-def computed(cluster: Cluster, name: str, *reads: str) -> dict[str, Any]:
-    """A group that is computed from a feature of others."""
+async def test_a_service_of_another_namespace_is_refused_at_apply(
+    cluster: Cluster, home: str, tmp_path: Path
+) -> None:
+    """In the words in which the operator tells it, too; what is allowed is looked at."""
+    other, third = (f"{cluster.namespace}-{name}" for name in ("models", "ads"))
+    for name in (other, third):
+        await cluster.make_namespace(name)
+    pairs = [{"groupsOf": cluster.namespace, "servicesOf": other}]
+    values = {"webhook": WEBHOOK, "onDemand": {"allowedServices": pairs}}
+    values["operator"] = {"namespaces": [cluster.namespace]}
+    said = f"namespace {cluster.namespace} may not use Services of namespace {third}"
+    with installed(cluster, tmp_path, values) as release:
+        async with running(release, cluster):
+            with pytest.raises(ServerFailed, match=f"ServiceNotAllowed.*{said}"):
+                await kubectl_apply(cluster, computed(cluster, "scores", at=third))
+            await kubectl_apply(cluster, computed(cluster, "allowed", at=other))
+            await cluster.told("allowed", "ServiceMissing")
+        await kubectl_apply(cluster, computed(cluster, "scores", at=third))
+        async with running(release, cluster):
+            await cluster.told("scores", "ServiceNotAllowed")
+            conditions = (await cluster.get("scores"))["status"]["conditions"]
+            (ready,) = [one for one in conditions if one["type"] == "Ready"]
+            assert said in ready["message"]
+            assert set(await cluster.catalog()) == {"allowed"}
+
+
+def computed(cluster: Cluster, name: str, *reads: str, at: str | None = None) -> dict[str, Any]:
+    """A group that is computed from a feature of others, by a Service of a namespace."""
     inputs = [{"name": f"of_{one}", "group": one, "features": ["city"]} for one in reads]
-    on_demand = {"service": {"name": "scores", "port": 8080}, **({"inputs": inputs} if inputs else {})}
+    service = {"name": "scores", "port": 8080, **({"namespace": at} if at else {})}
+    on_demand = {"service": service, **({"inputs": inputs} if inputs else {})}
     return {
         "/metadata.name": name,
         "/metadata.namespace": cluster.namespace,

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from tests.servers import HOST, Server
+from tests.integration.kit_server import ROOT, KitServer
+from tests.servers import HOST
 from tests.sidecars import RECORDS, Client, a_sidecar
 
-ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "examples" / "flights_on_demand"
 OK, NOT_FOUND, TOO_LARGE, UNAVAILABLE = 200, 404, 413, 503
 NOON = 1_372_680_000
@@ -40,39 +37,6 @@ async def slow(pair: str) -> Distance:
     await asyncio.sleep(float(pair))
     return Distance(1.0)
 """
-
-
-class KitServer(Server):
-    """``python -m pannier_ondemand`` with somebody's functions."""
-
-    name = "feature-server"
-
-    def __init__(self, app: str, specs: Path, *flags: str, path: Path = ROOT) -> None:
-        super().__init__()
-        self._arguments = [app, f"--specs={specs}", *flags]
-        self._path = path
-
-    def command(self) -> list[str]:
-        return [sys.executable, "-m", "pannier_ondemand", *self._arguments, f"--http={HOST}:{self.port}"]
-
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(self._path)}
-
-    def answers(self) -> bool:
-        return self.ask("GET", "/readyz")[0] == OK
-
-    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one answer."""
-        with contextlib.closing(http.client.HTTPConnection(HOST, self.port, timeout=20)) as connection:
-            connection.request(method, path, body, {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, dict(answer.getheaders()), answer.read()
-
-    def compute(self, group: str, schema_hash: str, *ids: str) -> tuple[int, dict[str, str], Any]:
-        """Make a call as a sidecar does."""
-        call = {"reads": [{"group": group, "schema_hash": schema_hash, "ids": list(ids)}]}
-        status, headers, body = self.ask("POST", "/v1/features", json.dumps(call).encode())
-        return status, headers, json.loads(body)
 
 
 @pytest.fixture(scope="module")

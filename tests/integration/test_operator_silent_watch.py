@@ -17,8 +17,8 @@ from tests.integration.operator_cluster import Cluster, a_cluster, an_operator_h
 from tests.tcp_proxy import HOST, TcpProxy
 
 from pannier_operator.app import Operator
-from pannier_operator.leader import Patience
 from pannier_operator.liveness import MISSES
+from pannier_operator.replica import Patience
 
 pytestmark = [
     pytest.mark.dynamodb,

@@ -213,6 +213,7 @@ async def test_a_context_is_typed_and_refused_where_it_does_not_fit() -> None:
         rows = await client.rows("seconds_since_last_flight", ["N14228", "N0"], {"now": 1357035420 + 60})
         assert rows["N14228"]["features"] == {"seconds": 60}  # it left at 10:17 UTC on New Year's Day
         assert rows["N0"]["status"] == "missing"
+        assert await client.rows("seconds_since_last_flight", []) == {}  # a handshake has no context
         for context, reason in ((None, "ContextMissing"), ({"now": "x"}, "ContextInvalid")):
             with pytest.raises(AssertionError, match=reason):
                 await client.rows("seconds_since_last_flight", ["N14228"], context)

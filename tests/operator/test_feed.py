@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from tests.builders import a_group
-from tests.certificates import Authority
 
 from pannier.catalog_feed import AUDIENCE, CatalogNews
 from pannier.catalog_rendering import parse
 from pannier_operator.catalogs.published import NOTHING, Published, by_key
 from pannier_operator.clock import ManualClock
-from pannier_operator.feed.authority import authority_in
 from pannier_operator.feed.news import CatalogRoom
 from pannier_operator.kube.token_reviews import KEEP_SECONDS, Caller, TokenReviews
 
@@ -139,16 +136,3 @@ async def test_an_answer_is_remembered_for_a_minute_also_a_refusal() -> None:
     reviewer.status = {"authenticated": True, "audiences": [AUDIENCE], "user": a_user()}
     assert await asked.caller("t") is not None
     assert "2 kept" in repr(asked)
-
-
-def test_an_authority_is_read_whenever_it_is_wanted_and_never_with_a_key(tmp_path: Path) -> None:
-    """It goes into every namespace: what holds a private key must not get there by mistake."""
-    file, authority = tmp_path / "ca.crt", Authority()
-    read = authority_in(str(file))
-    assert (authority_in(None)(), read()) == ("", "")
-    file.write_text(authority.certificate)
-    assert read() == authority.certificate
-    file.write_text(authority.certificate + authority.server("127.0.0.1").key)
-    assert read() == ""
-    file.write_text("hello")
-    assert read() == ""

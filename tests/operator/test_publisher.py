@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.operator.model_of_maps import ModelMaps
 from tests.operator.test_catalog_content import TO_ADS, an_entry
 
+from pannier.catalog_feed import AUTHORITY_FILE, BESIDE, ON_DEMAND_AUTHORITY_FILE
 from pannier_operator.catalogs.catalog_content import Entry, visible_to
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.catalogs.publisher import Publisher
@@ -25,9 +26,11 @@ CLOCK = ManualClock()
 
 
 @contextlib.asynccontextmanager
-async def a_publisher(maps: ModelMaps, known: set[Key]) -> AsyncIterator[Publisher]:
+async def a_publisher(
+    maps: ModelMaps, known: set[Key], beside: Callable[[], Mapping[str, str | None]] = dict
+) -> AsyncIterator[Publisher]:
     async with Publisher(
-        cast("CatalogMaps", maps), CLOCK, is_known=known.__contains__, delay_seconds=0.0
+        cast("CatalogMaps", maps), CLOCK, is_known=known.__contains__, delay_seconds=0.0, beside=beside
     ) as publisher:
         yield publisher
 
@@ -282,3 +285,30 @@ async def test_what_is_being_written_is_not_current_yet() -> None:
         assert publisher.is_current(hot(9))
         await under_way
     assert maps.writes == 2
+
+
+async def test_files_beside_a_catalog_are_renewed_and_kept_while_they_cannot_be_read() -> None:
+    """Each by itself; only what nobody names any more is taken away. No group is touched by it."""
+    maps, beside = ModelMaps(), {AUTHORITY_FILE: "feed", ON_DEMAND_AUTHORITY_FILE: "servers"}
+    now: dict[str, str | None] = {**beside}
+
+    def shown() -> dict[str, str]:
+        data = maps.data["shop"]
+        return {name: data[name] for name in BESIDE if name in data}
+
+    async with a_publisher(maps, {KEY}, lambda: now) as publisher:
+        await publisher.publish(an_entry())
+        assert shown() == beside
+        now[ON_DEMAND_AUTHORITY_FILE] = "renewed"
+        now[AUTHORITY_FILE] = None
+        await publisher.check(["shop"])
+        assert shown() == {AUTHORITY_FILE: "feed", ON_DEMAND_AUTHORITY_FILE: "renewed"}
+        writes = publisher.writes
+        now[ON_DEMAND_AUTHORITY_FILE] = None
+        await publisher.check(["shop"])
+        assert publisher.writes == writes
+    now[ON_DEMAND_AUTHORITY_FILE] = ""
+    async with a_publisher(maps, {KEY}, lambda: now) as publisher:
+        await publisher.check(["shop"])
+        assert shown() == {AUTHORITY_FILE: "feed"}
+        assert maps.served("shop") == {"user_facts": ("user-facts", 60)}

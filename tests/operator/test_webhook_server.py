@@ -27,6 +27,7 @@ from pannier_operator.errors import CannotStart
 from pannier_operator.kube.api_client import KubeApi
 from pannier_operator.kube.credentials import Credentials, find_credentials
 from pannier_operator.metrics import Metrics
+from pannier_operator.on_demand.options import permissions
 from pannier_operator.serving_certificate import ServingCertificate
 
 ANYWHERE = Address(HOST, 0)
@@ -148,7 +149,10 @@ async def a_webhook(pair: Pair, *namespaces: str) -> AsyncIterator[Webhook]:
         KubeApi(await credentials_for(url, pair.chain.parent), may_write=lambda: None) as api,
     ):
         around = Neighbourhood(api, namespaces, cluster_id=None, table_prefix=PREFIX)
-        gate = Gate(around, SystemClock(), table_prefix=PREFIX, count=metrics.count_admission)
+        allowed = permissions("shop=ml")
+        gate = Gate(
+            around, SystemClock(), table_prefix=PREFIX, count=metrics.count_admission, allowed=allowed
+        )
         certificate = ServingCertificate(pair.chain, pair.key, metrics.count_certificate)
         async with AdmissionServer(
             ANYWHERE, certificate, {VALIDATE: gate.judge}, refresh_seconds=0.05
@@ -220,6 +224,19 @@ async def test_in_doubt_a_request_passes_with_a_warning(webhook: Webhook, fault:
     assert response["allowed"] is True
     assert "condition Ready will tell" in response["warnings"][0]
     assert webhook.counted('pannier_operator_admissions_total{reason="",result="unchecked"} 1.0')
+
+
+async def test_a_service_of_another_namespace_needs_permission(webhook: Webhook) -> None:
+    """Refused in the operator's words, without a question; one of the allow-list is not."""
+    for namespace, is_allowed in (("ml", True), ("crm", False)):
+        service = {"name": "scores", "namespace": namespace, "port": 80}
+        computed = {"storage": {"mode": "None"}, "onDemand": {"service": service}}
+        answer = await webhook.review(an_object("shop/scores", computed))
+        assert answer["allowed"] is is_allowed, answer
+    assert answer["status"]["message"] == (
+        "ServiceNotAllowed: spec.onDemand.service.namespace: FeatureGroups of namespace shop may not use"
+        " Services of namespace crm (--on-demand-services)"
+    )
 
 
 async def test_what_asks_for_nothing_costs_no_request(webhook: Webhook) -> None:

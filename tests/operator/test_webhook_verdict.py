@@ -269,3 +269,27 @@ def test_a_grant_that_would_close_a_cycle_elsewhere_is_refused() -> None:
     assert isinstance(refusal, Finding)
     assert refusal.reason == "InputCycle"
     assert "namespace ads" in refusal.message
+
+
+COMPUTED = {
+    "storage": {"mode": "None"},
+    "onDemand": {"service": {"name": "scores", "namespace": "ml", "port": 8080}},
+}
+
+
+def test_a_service_is_asked_for_anew_where_its_namespace_is_another() -> None:
+    """A group that may not use its Service any more stays editable, and cannot come to another one so."""
+    new = an_object("shop/scores", COMPUTED)
+    assert an_ask(new).calls_anew
+    edited = an_object("shop/scores", {**COMPUTED, "description": "new words"})
+    assert ask_of(edited, new, PREFIX) is None
+    service = {"name": "scores", "namespace": "crm", "port": 8080}
+    elsewhere = an_object("shop/scores", {**COMPUTED, "onDemand": {"service": service}})
+    assert an_ask(elsewhere, new).calls_anew
+
+
+def test_a_group_whose_service_is_not_allowed_is_in_nobodys_way() -> None:
+    """It is in no catalog, whatever its status remembers."""
+    refused = {"type": "OnDemandReady", "status": "False", "reason": "ServiceNotAllowed"}
+    gone = a_neighbour("shop/first", COMPUTED, **{**ACCEPTED, "conditions": [refused]})
+    assert judged(an_ask(an_object("shop/second")), gone) == Verdict()

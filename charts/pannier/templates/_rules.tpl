@@ -20,6 +20,8 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+# whether feature servers are there
+{{ include "pannier.serviceRules" . }}
 {{- if include "pannier.injects" . }}
 # whether pods that asked for a sidecar have one
 - apiGroups: [""]

@@ -14,6 +14,8 @@ from pannier.inputs import inputs_of
 from pannier.spec import FeatureGroup
 from pannier.spec_parsing import parse_feature_group
 from pannier_operator.catalogs.catalog_content import Entry, entry_of
+from pannier_operator.on_demand.references import NOT_ALLOWED
+from pannier_operator.on_demand.servers import server_of
 from pannier_operator.planning.findings import found_before
 
 Document = Mapping[str, Any]
@@ -34,6 +36,8 @@ class Ask:
     """Catalogs it asks to get into anew."""
     reads_anew: bool = False
     """Whether it asks for inputs that it did not have before, or for a namespace to read them in."""
+    calls_anew: bool = False
+    """Whether it asks for a Service in a namespace where it had none before."""
 
 
 def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None:
@@ -52,7 +56,8 @@ def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None
     table = storage.table_name if storage.mode == "Shared" and before is None else None
     inputs = inputs_of(entry.group)
     reads_anew = bool(inputs) and (held is None or bool(namespaces) or inputs != inputs_of(held.group))
-    if table is None and not namespaces and not reads_anew:
+    calls_anew = _serves_from(entry) not in {None, _serves_from(held) if held is not None else None}
+    if table is None and not namespaces and not reads_anew and not calls_anew:
         return None
     return Ask(
         group=group,
@@ -61,6 +66,7 @@ def ask_of(new: Document, old: Document | None, table_prefix: str) -> Ask | None
         shared_table=table,
         namespaces=namespaces,
         reads_anew=reads_anew,
+        calls_anew=calls_anew,
     )
 
 
@@ -83,14 +89,14 @@ def neighbour_of(document: Document, table_prefix: str) -> Neighbour | None:
     except SpecInvalid:
         return None
     status = document.get("status") or {}
-    accepted = [c for c in status.get("conditions") or () if c.get("type") == "SchemaAccepted"]
+    accepted = _conditions(status, "SchemaAccepted")
     entry, uid = _entry(document, group, table_prefix)
     return Neighbour(
         group=group,
         entry=entry,
         uid=uid,
         holds_claim=any(found_before(condition).holds for condition in accepted),
-        is_published="config" in status and not _is_leaving(document),
+        is_published="config" in status and not _is_leaving(document) and not _is_refused(status),
     )
 
 
@@ -107,6 +113,22 @@ def _acting(document: Document) -> FeatureGroup | None:
 
 def _is_leaving(document: Document) -> bool:
     return bool(document["metadata"].get("deletionTimestamp"))
+
+
+def _is_refused(status: Mapping[str, Any]) -> bool:
+    """Whether its feature server may not be used, so that it is in no catalog any more."""
+    told = map(found_before, _conditions(status, "OnDemandReady"))
+    return any(finding.reason == NOT_ALLOWED for finding in told)
+
+
+def _conditions(status: Mapping[str, Any], kind: str) -> list[Mapping[str, str]]:
+    return [condition for condition in status.get("conditions") or () if condition.get("type") == kind]
+
+
+def _serves_from(entry: Entry) -> str | None:
+    """The namespace of its feature server; None = it is stored."""
+    server = server_of(entry.group)
+    return server.namespace if server is not None else None
 
 
 def _entry(document: Document, group: FeatureGroup, table_prefix: str) -> tuple[Entry, str]:

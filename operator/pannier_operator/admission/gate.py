@@ -6,7 +6,7 @@ What passes unchecked is judged by the operator on its next pass, with the same 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import structlog
@@ -17,6 +17,9 @@ from pannier_operator.admission.review import Review
 from pannier_operator.admission.verdict import ALLOWED, Verdict, decide
 from pannier_operator.clock import Clock
 from pannier_operator.errors import KubeFault
+from pannier_operator.on_demand.options import Permission
+from pannier_operator.on_demand.references import refused_server
+from pannier_operator.planning.findings import Finding
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 LOOK_SECONDS: Final = 2.0
@@ -29,8 +32,16 @@ class Gate:
     """Judges requests."""
 
     def __init__(
-        self, neighbourhood: Neighbourhood, clock: Clock, *, table_prefix: str, count: Counted
+        self,
+        neighbourhood: Neighbourhood,
+        clock: Clock,
+        *,
+        table_prefix: str,
+        count: Counted,
+        allowed: Collection[Permission] = (),
     ) -> None:
+        """``allowed``: which Services of other namespaces may be used."""
+        self._allowed = allowed
         self._neighbourhood = neighbourhood
         self._clock = clock
         self._table_prefix = table_prefix
@@ -44,12 +55,21 @@ class Gate:
         if ask is None:
             self._count("allowed", "")
             return ALLOWED
+        refusal = self._server_refusal(ask)
+        if refusal is not None:
+            return self._checked(ask, Verdict(refusal))
         try:
             async with asyncio.timeout(LOOK_SECONDS):
                 known = await self._neighbourhood.around(ask)
         except (KubeFault, TimeoutError) as fault:
             return self._unchecked(ask, str(fault) or f"no answer within {LOOK_SECONDS:.0f} s")
         return self._checked(ask, decide(ask, known, self._clock.now()))
+
+    def _server_refusal(self, ask: Ask) -> Finding | None:
+        """Say that it may not use the Service of its feature server; that is known without asking."""
+        if not ask.calls_anew:
+            return None
+        return refused_server(ask.entry.key.namespace, ask.entry.group.on_demand, self._allowed)
 
     def _checked(self, ask: Ask, verdict: Verdict) -> Verdict:
         refusal = verdict.refusal

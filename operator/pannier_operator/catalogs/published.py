@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from pannier.catalog import CatalogGroup
-from pannier.catalog_feed import AUTHORITY_FILE
+from pannier.catalog_feed import BESIDE
 from pannier.catalog_rendering import MANIFEST, CatalogManifest, parse
 from pannier.errors import SpecInvalid
 from pannier_operator.catalogs.catalog_content import content_digest
@@ -24,8 +24,8 @@ class Published:
     groups: Mapping[Key, CatalogGroup] = field(default_factory=dict)
     maps: int = 0
     """How many ConfigMaps it takes; 0 = there is none."""
-    authority: str = ""
-    """Who vouches for the catalog endpoint, as PEM."""
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Files beside the catalog: whom sidecars are to trust, as PEM."""
     sound: bool = True
     """False = damaged or of another format: it has to be written anew."""
 
@@ -46,7 +46,7 @@ def published_from(data: Mapping[str, str], maps: int) -> Published:
         digest=content_digest(groups),
         groups=by_key(groups),
         maps=maps,
-        authority=data.get(AUTHORITY_FILE, ""),
+        beside={name: data[name] for name in BESIDE if name in data},
         sound=not parsed.rejected,
     )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 
 import structlog
 
 from pannier.catalog_building import next_revision
-from pannier.catalog_feed import AUTHORITY_FILE
+from pannier.catalog_feed import BESIDE
 from pannier.errors import Problem
 from pannier.inputs import input_graph
 from pannier_operator.catalogs.catalog_content import (
@@ -48,11 +48,11 @@ class Publisher:
         *,
         is_known: Callable[[Key], bool],
         delay_seconds: float,
-        authority: Callable[[], str] = str,
+        beside: Callable[[], Mapping[str, str | None]] = dict,
     ) -> None:
-        """``authority``: who vouches for the catalog endpoint, as PEM, published beside; empty = nobody."""
+        """``beside``: files beside catalogs, by name; empty = there is none, None = what stands is kept."""
         self._maps = maps
-        self._authority = authority
+        self._beside = beside
         self._clock = clock
         self._is_known = is_known
         self._delay_seconds = delay_seconds
@@ -207,22 +207,28 @@ class Publisher:
         self._losers[namespace] = dict(visible.losers)
         digest = content_digest(visible.groups)
         is_needless = standing.digest == digest if standing.maps else not visible.groups
-        authority = self._authority() if visible.groups else standing.authority
-        if standing.sound and is_needless and standing.authority == authority:
+        beside = self._files_beside(standing) if visible.groups else standing.beside
+        if standing.sound and is_needless and standing.beside == beside:
             self._note(namespace, standing, None)
             return
         floor = max(standing.revision, self._revision_floor.get(namespace, 0))
         revision = next_revision(floor, int(self._clock.now().timestamp() * 1000))
         maps = await self._maps.write(
             namespace,
-            catalog_files(visible.groups, revision) | ({AUTHORITY_FILE: authority} if authority else {}),
+            {**catalog_files(visible.groups, revision), **beside},
             annotations={DIGEST: digest, REVISION: str(revision)},
             maps_before=standing.maps,
         )
         self.writes += 1
         self._revision_floor[namespace] = revision
         groups = by_key(visible.groups)
-        self._note(namespace, Published(revision, digest, groups, maps, authority=authority), standing)
+        self._note(namespace, Published(revision, digest, groups, maps, beside=beside), standing)
+
+    def _files_beside(self, standing: Published) -> dict[str, str]:
+        wanted = self._beside()
+        files = {name: wanted.get(name, "") for name in BESIDE}
+        kept = {name: standing.beside.get(name) if text is None else text for name, text in files.items()}
+        return {name: text for name, text in kept.items() if text}
 
     def _note(self, namespace: str, published: Published, before: Published | None) -> None:
         """Keep what is published, and since when each group is as it is; None = nothing has changed."""

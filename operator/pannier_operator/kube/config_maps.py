@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pannier.catalog_feed import AUTHORITY_FILE
+from pannier.catalog_feed import BESIDE
 from pannier.catalog_rendering import MANIFEST
 from pannier_operator.catalogs.scope import not_published_in
 from pannier_operator.errors import KubeFault
@@ -47,7 +47,7 @@ def map_name(shard: int) -> str:
 
 def split(data: Mapping[str, str]) -> list[dict[str, str]]:
     """Divide the files of a catalog: one ConfigMap per shard, what is about all with the first."""
-    first = {name: data[name] for name in (MANIFEST, AUTHORITY_FILE) if name in data}
+    first = {name: data[name] for name in (MANIFEST, *BESIDE) if name in data}
     maps = [{name: data[name]} for name in sorted(data.keys() - first.keys())] or [{}]
     maps[0] = {**first, **maps[0]}
     return maps

@@ -24,6 +24,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "Enabling": "Nothing to do: AWS has accepted the TTL; expired rows are hidden by readers already.",
         "AsDeclared": "Nothing to do.",
         "NothingStored": "Nothing to do: the group has no table (storage.mode None).",
+        "ServerReady": "Nothing to do.",
         # under way
         "NotSeenYet": "Wait: the operator has not looked yet.",
         "Creating": "Wait: DynamoDB is making the table.",
@@ -78,6 +79,19 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "SidecarsReject": "Upgrade these sidecars (restart their pods): their release cannot use the group.",
         "SidecarsSilent": "See why the operator cannot be reached from there (network policy, operator URL):"
         " such a sidecar follows its mounted catalog, about a minute later.",
+        "ServiceNotAllowed": "Use a Service of the group's namespace, or have the platform allow it"
+        " (--on-demand-services).",
+        "ServiceMissing": "Deploy the feature server, or correct spec.onDemand.service.",
+        "ServiceExternal": "Name a Service that has pods: one of type ExternalName is not called.",
+        "ServicePortMissing": "Correct spec.onDemand.service.port, or the Service.",
+        "ServiceUnreadable": "Give the operator the right that the message names.",
+        "NoEndpoints": "See why no pod of the feature server is ready.",
+        "ServerUnreachable": "See its logs, and whether a network policy keeps the operator out.",
+        "ServerUntrusted": "Give the server a certificate for NAME.NAMESPACE.svc of a trusted authority.",
+        "ServerFailing": "See the feature server's logs: it answers that it cannot compute now.",
+        "ServerRefuses": "See the message: another server, another path, or it does not compute the group.",
+        "ServerGarbled": "Mend the feature server: its answer is none of the protocol.",
+        "SchemaMismatch": "Deploy the feature server with the group's features, or wait for its rollout.",
         "Expiring": "Nothing to do: rows end by retention.",
     }
 )

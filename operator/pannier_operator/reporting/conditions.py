@@ -1,7 +1,7 @@
 """Plan, faults and publication -> conditions by the API conventions; times change only with the status.
 
 Ready, SchemaAccepted, TableReady, TTLApplied, ConfigPublished, Served and InSync are always there;
-Reconciling and Stalled only while true, as kstatus reads them.
+OnDemandReady on computed groups; Reconciling and Stalled only while true, as kstatus reads them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def _findings(outcome: Outcome) -> Iterator[tuple[str, Finding]]:
     yield "TableReady", outcome.table
     yield "TTLApplied", outcome.ttl
     yield "ConfigPublished", outcome.published
+    if outcome.on_demand is not None:
+        yield "OnDemandReady", outcome.on_demand
     yield "Served", outcome.served
     yield "InSync", in_sync(outcome)
     if outcome.stalled:
@@ -47,7 +49,8 @@ def readiness(outcome: Outcome) -> Finding:
         return Finding("False", outcome.farewell.reason, outcome.farewell.message)
     if outcome.management == "Paused":
         return Finding("False", "Paused", "managementPolicy is Paused; what was published stays published")
-    parts = (outcome.schema, outcome.table, outcome.ttl, outcome.published)
+    known = (outcome.schema, outcome.table, outcome.ttl, outcome.published, outcome.on_demand)
+    parts = [finding for finding in known if finding is not None]
     wrong = [finding for finding in parts if finding.status == "False" and finding.reason != "NotAccepted"]
     open_ones = [finding for finding in parts if not finding.holds]
     return next(iter(wrong or open_ones), Finding("True", "Ready", "published, and nothing is missing"))

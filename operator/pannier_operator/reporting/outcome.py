@@ -26,6 +26,8 @@ class Outcome:
     ttl: Finding = NOT_SEEN
     published: Finding = NOT_SEEN
     served: Finding = NOT_OBSERVED
+    on_demand: Finding | None = None
+    """None = the group is stored."""
     differences: tuple[Difference, ...] = ()
     drifted: bool = False
     """Nobody edited the spec: somebody changed the table."""

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import io
-import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +16,7 @@ import aiohttp
 
 from pannier.option_values import Address
 from pannier_sidecar.errors import TierGarbled, TierTimeout, TierUnavailable
+from pannier_sidecar.on_demand.authorities import TrustedAuthorities
 from pannier_sidecar.on_demand.protocol import TIER, VERSION, refusal
 from pannier_sidecar.on_demand_plan import ServerAddress
 
@@ -35,12 +34,12 @@ class ServerClient:
     def __init__(
         self,
         *,
-        ca_file: Path | None,
+        trusted: TrustedAuthorities,
         development: Mapping[str, Address],
         max_answer_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         """``development``: where Services really are, by ``<name>.<namespace>``, outside a cluster."""
-        self._tls = ssl.create_default_context(cafile=ca_file)
+        self._trusted = trusted
         self._development = development
         self._max_answer_bytes = max_answer_bytes
         self._session: aiohttp.ClientSession | None = None
@@ -90,7 +89,9 @@ class ServerClient:
 
     def _trust(self, address: ServerAddress) -> dict[str, Any]:
         """What HTTPS takes beside; a Service elsewhere is still called by its own name."""
-        return {"ssl": self._tls, "server_hostname": address.host} if address.scheme == "https" else {}
+        if address.scheme != "https":
+            return {}
+        return {"ssl": self._trusted.context(), "server_hostname": address.host}
 
     def _url(self, address: ServerAddress) -> str:
         here = self._development.get(f"{address.service}.{address.namespace}")
