@@ -7,6 +7,7 @@ import importlib
 import logging
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,7 +23,13 @@ from pannier_ondemand.spec_files import groups_of
 
 @click.command("python -m pannier_ondemand")
 @click.argument("app", metavar="MODULE:NAME")
-@click.option("--specs", required=True, type=click.Path(path_type=Path), help="Directory of FeatureGroups.")
+@click.option(
+    "--specs",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory of FeatureGroups, those that inputs come from included; may be repeated.",
+)
 @click.option("--http", default="0.0.0.0:8080", show_default=True, help="HOST:PORT to listen at.")
 @click.option("--path", default="/v1/features", show_default=True, help="Path of the call.")
 @click.option(
@@ -39,14 +46,20 @@ from pannier_ondemand.spec_files import groups_of
     "--drain-seconds", type=click.FloatRange(0), default=10.0, show_default=True, help="Time for a stop."
 )
 def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
-    app: str, specs: Path, http: str, path: str, threads: int, max_in_flight: int, drain_seconds: float
+    app: str,
+    specs: Sequence[Path],
+    http: str,
+    path: str,
+    threads: int,
+    max_in_flight: int,
+    drain_seconds: float,
 ) -> None:
     """Serve the functions of a FeatureServer, named as module:name."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         counted = Metrics()
         exchange = Exchange(
-            load(app), groups_of(specs), metrics=counted, threads=threads, max_in_flight=max_in_flight
+            load(app), groups_of(*specs), metrics=counted, threads=threads, max_in_flight=max_in_flight
         )
         port = address(http)
     except SpecInvalid as invalid:
