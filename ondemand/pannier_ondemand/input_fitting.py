@@ -8,6 +8,7 @@ therefore have to be among the specs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from keyword import iskeyword
 
 from pannier.catalog import CatalogGroup, CatalogInput
 from pannier.errors import Problem
@@ -33,15 +34,18 @@ def input_misfits(computation: Computation, groups: Mapping[str, CatalogGroup]) 
             )
             yield Problem(place, UNKNOWN_GROUP, message)
         if one.name not in taken:
-            message = (
-                "is declared, and no parameter of this name takes it: its rows would be read for nothing"
-            )
-            yield Problem(place, "InputNotTaken", message)
+            yield Problem(place, "InputNotTaken", _not_taken(one.name))
         elif one.group in groups:
             yield from _misfits(place, taken[one.name], one, groups[one.group])
     fault = input_graph(groups.values()).faults.get(name)
     if fault is not None and fault.reason != UNKNOWN_GROUP:
         yield Problem(f"{name} {fault.path}", fault.reason, fault.message)
+
+
+def _not_taken(name: str) -> str:
+    if name == "context" or iskeyword(name):
+        return f"can be taken by no function, since no parameter for inputs can be called {name!r}: rename it"
+    return "is declared, and no parameter of this name takes it: its rows would be read for nothing"
 
 
 def _misfits(place: str, taken: InputParameter, one: CatalogInput, group: CatalogGroup) -> Iterator[Problem]:

@@ -221,6 +221,19 @@ def test_inputs_that_are_not_as_declared_are_refused_at_start(specs: Path) -> No
     }
 
 
+@pytest.mark.parametrize("name", ["context", "from"])
+def test_an_input_that_no_parameter_can_be_called_is_refused(tmp_path: Path, name: str) -> None:
+    """The context has its own parameter, and Python its own words; the sentence says to rename it."""
+
+    def score(row_id: str, context: HomeDict) -> Score:
+        return Score(0.0)
+
+    declare(tmp_path, {**HOME, "name": name})
+    with pytest.raises(SpecInvalid, match="rename it"):
+        TestClient(computing(score), tmp_path)
+    assert refusals(score, tmp_path) == {(f"scores.{name}", "InputNotTaken")}
+
+
 def test_groups_that_inputs_come_from_have_to_be_among_the_specs(specs: Path) -> None:
     """Their types are checked; a feature that such a group does not have is told as everywhere."""
     (specs / "homes.yaml").unlink()
