@@ -51,6 +51,7 @@ class ServerClient:
         headers = {
             "Content-Type": _JSON,
             "Accept": _JSON,
+            "Accept-Encoding": "identity",
             "Pannier-Protocol": VERSION,
             "Pannier-Deadline-Ms": str(max(int(timeout_seconds * 1_000), 1)),
             **trace,
@@ -73,6 +74,12 @@ class ServerClient:
             raise TierUnavailable(TIER, f"{address} cannot be reached: {error}") from error
 
     async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
+        coding = answer.headers.get("Content-Encoding", "identity")
+        if coding != "identity":  # a few bytes could become more than there is memory
+            answer.close()
+            if answer.status != HTTPStatus.OK:
+                raise refusal(answer.status, b"")
+            raise TierGarbled(TIER, f"the feature server answered in the coding {coding!r}, not as it is")
         parts, size = [], 0
         async for part in answer.content.iter_any():
             size += len(part)
@@ -108,7 +115,10 @@ class ServerClient:
             limit=0, ttl_dns_cache=_ADDRESS_SECONDS, keepalive_timeout=_IDLE_SECONDS
         )
         self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            auto_decompress=False,
         )
         return self
 
