@@ -1,6 +1,6 @@
 # Two commands matter: `make run` and `make test`. Both install what they need into .venv and .tools first.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast fuzz consistency lint format lock crd reference images test-tools bench-tools bench soak \
+.PHONY: help run test e2e test-fast fuzz consistency lint format lock crd reference images test-tools bench-tools bench soak \
 	operator-scale kubectl-page mutation clean
 
 PYTHON ?= python3
@@ -24,7 +24,7 @@ NAMESPACES ?= 200
 DEDICATED ?= 20
 EDITS_PER_SECOND ?= 50
 EDIT_SECONDS ?= 300
-CODE := contract operator sidecar ondemand cli tests tools examples
+CODE := contract operator sidecar ondemand cli tests tools examples e2e
 COMPILE := UV_CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/uv pip compile --quiet --universal --generate-hashes \
 	--python-version 3.11
 
@@ -37,6 +37,11 @@ run: ## Start a sidecar with the example data and show some answers (FLIGHTS=all
 
 test: test-tools lint ## Check and test everything (WORKERS=2, TESTS=tests)
 	@$(BIN)/python -m pytest $(TESTS) -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m e2e --control-plane
+
+e2e: ## Journeys in a cluster of one real node, which it starts (as root), or in that of KUBECONFIG (JOURNEYS=)
+	@$(PYTHON) tools/bootstrap.py e2e
+	@$(BIN)/python -m e2e $(JOURNEYS)
 
 test-fast: ## Run the tests that need no server
 	@$(PYTHON) tools/bootstrap.py check

@@ -43,9 +43,9 @@ class Authority:
         """Whom to trust, as PEM."""
         return _pem(self._certificate)
 
-    def server(self, address: str, name: str = "localhost") -> Pair:
-        """Make the pair of a server at an IP address, and by a name."""
-        names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName(name)]
+    def server(self, address: str, name: str = "localhost", *, also: Sequence[str] = ()) -> Pair:
+        """Make the pair of a server at an IP address, and by a name; ``also`` are more of either kind."""
+        names = [_general_name(one) for one in (address, name, *also)]
         return self._pair(_name("server"), ExtendedKeyUsageOID.SERVER_AUTH, names)
 
     def client(self, user: str, groups: Sequence[str] = ()) -> Pair:
@@ -66,6 +66,13 @@ def key_pem(key: ec.EllipticCurvePrivateKey) -> str:
     """Write a key as PEM, in the form from which Kubernetes takes public keys, too."""
     form = serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+def _general_name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _pem(certificate: x509.Certificate) -> str:

@@ -25,6 +25,8 @@ from pathlib import Path
 
 import control_plane_build
 import debian
+import go_build
+import node_build
 from steps import BIN, LOG, ROOT, TOOLS, Stamp, StepFailed, check_sha256, run
 
 VENV = ROOT / ".venv"
@@ -166,9 +168,9 @@ def _npm() -> Command:
     return [home / "bin" / "node", home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"]
 
 
-def _go() -> Path:
+def _go(module: Path) -> Path:
     """The machine's Go, else the one that a wheel carries along."""
-    return control_plane_build.machine_go() or _unpacked("Go", "go", TOOLS / "go") / "go" / "bin" / "go"
+    return go_build.machine_go(module) or _unpacked("Go", "go", TOOLS / "go") / "go" / "bin" / "go"
 
 
 def _unpacked(title: str, lock_name: str, target: Path) -> Path:
@@ -222,13 +224,22 @@ def for_testing() -> None:
     debian.provide([debian.REDIS, debian.WRK])
     dynamodb_local()
     dynoxide()
-    control_plane_build.provide(_go)
+    control_plane_build.provide(lambda: _go(control_plane_build.MODULE.folder))
 
 
 def for_benchmarks() -> None:
     """What the benchmarks need beyond the tests."""
     for_testing()
     feast()
+
+
+def for_journeys() -> None:
+    """What `make e2e` needs beyond the tests; a cluster that is there needs no node of ours."""
+    for_testing()
+    if os.environ.get("KUBECONFIG"):
+        return
+    debian.provide([debian.RUNC, debian.NFT, debian.IP])
+    node_build.provide(lambda: _go(node_build.NODE.folder))
 
 
 def for_mutation() -> None:
@@ -242,6 +253,7 @@ PURPOSES = {
     "check": for_checking,
     "test": for_testing,
     "bench": for_benchmarks,
+    "e2e": for_journeys,
     "mutation": for_mutation,
 }
 

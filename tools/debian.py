@@ -53,6 +53,9 @@ class Program:
 REDIS = Program("redis-server", "redis-server", "usr/bin/redis-server", 6)
 JAVA = Program("java", "openjdk-17-jre-headless", "usr/lib/jvm/*/bin/java", 17, "-version")
 MAVEN = Program("mvn", "maven", "usr/share/maven/bin/mvn")
+RUNC = Program("runc", "runc", "usr/sbin/runc")
+NFT = Program("nft", "nftables", "usr/sbin/nft")
+IP = Program("ip", "iproute2", "bin/ip")
 WRK = Program("wrk", "wrk", "usr/bin/wrk")
 
 
@@ -123,16 +126,20 @@ def _relink(root: Path) -> None:
             link.symlink_to(os.path.relpath(inside, link.parent))
 
 
+def libraries() -> str:
+    """Where unpacked libraries are, as LD_LIBRARY_PATH has it."""
+    return ":".join(sorted({str(file.parent) for file in PACKAGES.glob("**/lib/*-linux-gnu/**/*.so*")}))
+
+
 def _start_script(program: Program) -> None:
     executable = next(iter(sorted(PACKAGES.glob(program.file))), None)
     if executable is None:
         raise StepFailed(
             f"package {program.package} holds no {program.file}; install {program.name} yourself"
         )
-    libraries = sorted({str(file.parent) for file in PACKAGES.glob("**/lib/*-linux-gnu/**/*.so*")})
     lines = [
         "#!/bin/sh",
-        f'export LD_LIBRARY_PATH="{":".join(libraries)}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"',
+        f'export LD_LIBRARY_PATH="{libraries()}${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"',
     ]
     if program is MAVEN:
         lines += _maven_environment()

@@ -11,21 +11,18 @@ import``, ``docker load`` and ``skopeo`` take the archives.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import io
-import json
+import os
 import re
 import shutil
-import stat
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
+from image_archive import Image, write_archive
 from pip._vendor import certifi
 from steps import ROOT, run
 
@@ -49,6 +46,8 @@ _NOT_NEEDED: Final = frozenset(
 _CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 _LINKED: Final = re.compile(r"^\s*(\S+)(?: => (\S+))? \(0x", re.MULTILINE)
 _ADVICE: Final = "Check that the package registry is reachable, then run make again."
+# a thousand classes of Kubernetes' client, which it imports one by one where they are used
+_RARELY_IMPORTED: Final = r"/kubernetes/(aio/)?client/(models|api)/|/lib2to3/|bad_"
 _ENVIRONMENT: Final = (
     "PATH=/usr/local/bin:/usr/bin",
     "PYTHONPATH=/opt/pannier",
@@ -56,16 +55,14 @@ _ENVIRONMENT: Final = (
     "PYTHONUNBUFFERED=1",
     f"SSL_CERT_FILE={_CERTIFICATES}",
 )
-
+SETTINGS: Final[Mapping[str, Any]] = {
+    "User": f"{USER}:{USER}",
+    "Env": _ENVIRONMENT,
+    "Entrypoint": ["pannier"],
+    "WorkingDir": "/",
+}
 
 Command = list[str | Path]
-
-
-class Image(NamedTuple):
-    """An archive, and what it is called by its content."""
-
-    archive: Path
-    digest: str
 
 
 def build(target: str, output: Path) -> Image:
@@ -74,9 +71,12 @@ def build(target: str, output: Path) -> Image:
         root = Path(scratch) / "root"
         _packages(target, root / "opt" / "pannier", Path(scratch))
         _python(root)
-        _libraries(root)
+        put_libraries(root)
+        _compile(root)
         _files(root)
-        return write_archive(root, output / f"pannier-{target}.tar", f"localhost/pannier-{target}:latest")
+        return write_archive(
+            root, output / f"pannier-{target}.tar", f"localhost/pannier-{target}:latest", SETTINGS
+        )
 
 
 def _packages(target: str, where: Path, scratch: Path) -> None:
@@ -112,17 +112,37 @@ def _python(root: Path) -> None:
     (programs / "python3").symlink_to(_PYTHON)
 
 
+def _compile(root: Path) -> None:
+    """Compile every module ahead: a read-only root would have it done at each start, for seconds of a core.
+
+    Named by the source's hash and never compared, so that no time of a file gets in.
+    """
+    places = (root / "opt" / "pannier", root / "usr/local/lib" / _PYTHON)
+    command: Command = [sys.executable, "-I", "-m", "compileall", "-q", "-j", "1"]
+    paths: Command = ["-s", root, "-p", "/", "-x", _RARELY_IMPORTED, *places]
+    run(
+        "Bytecode",
+        [*command, "--invalidation-mode", "unchecked-hash", *paths],
+        advice="The message above names the module that does not compile.",
+        env={"PYTHONHASHSEED": "0"},
+    )
+
+
 def _is_needless(name: str) -> bool:
     """Whether it is for building, for testing or for windows on a screen."""
     return name in _NOT_NEEDED or name.endswith(".a") or name.startswith(("_tkinter", "_test", "_xxtest"))
 
 
-def _libraries(root: Path) -> None:
-    """Put in what everything is linked to, where the loader looks by itself."""
+def put_libraries(root: Path, searched: str = "") -> None:
+    """Put in what all is linked to, where the loader looks by itself; ``searched`` comes first here."""
     found: dict[str, Path] = {}
     linked = [path for path in root.rglob("*") if path.suffix == ".so" or ".so." in path.name]
-    for path in [root / "usr/local/bin" / _PYTHON, *linked]:
-        said = subprocess.run(["ldd", path], capture_output=True, text=True, check=False).stdout
+    programs = [path for path in (root / "usr/local/bin").iterdir() if not path.is_symlink()]
+    environment = {**os.environ, "LD_LIBRARY_PATH": searched}
+    for path in [*programs, *linked]:
+        said = subprocess.run(
+            ["ldd", path], env=environment, capture_output=True, text=True, check=False
+        ).stdout
         for name, where in _LINKED.findall(said):
             source = Path(where or name)
             if source.is_absolute() and not source.is_relative_to(root):
@@ -150,81 +170,6 @@ def _made(root: Path, path: Path) -> Path:
     inside = root / path.relative_to("/")
     inside.parent.mkdir(parents=True, exist_ok=True)
     return inside
-
-
-# -- the archive
-
-
-def write_archive(root: Path, archive: Path, name: str) -> Image:
-    """Write an OCI archive of one layer; the digest is its manifest's."""
-    layer = _layer(root)
-    parts = {f"blobs/sha256/{_sha256(layer)}": layer}
-
-    def blob(document: Mapping[str, Any], kind: str) -> dict[str, Any]:
-        content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
-        parts[f"blobs/sha256/{_sha256(content)}"] = content
-        return {"mediaType": kind, "digest": f"sha256:{_sha256(content)}", "size": len(content)}
-
-    oci = "application/vnd.oci.image"
-    settings = {"User": f"{USER}:{USER}", "Env": _ENVIRONMENT, "Entrypoint": ["pannier"], "WorkingDir": "/"}
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{_sha256(layer)}"]}
-    config = {"architecture": "amd64", "os": "linux", "config": settings, "rootfs": rootfs}
-    layers = [{"mediaType": f"{oci}.layer.v1.tar", "digest": f"sha256:{_sha256(layer)}", "size": len(layer)}]
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": f"{oci}.manifest.v1+json",
-        "config": blob(config, f"{oci}.config.v1+json"),
-        "layers": layers,
-    }
-    listed = blob(manifest, f"{oci}.manifest.v1+json")
-    called = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": "latest"}
-    index = {"schemaVersion": 2, "manifests": [{**listed, "annotations": called}]}
-    parts["index.json"] = json.dumps(index, sort_keys=True).encode()
-    parts["oci-layout"] = b'{"imageLayoutVersion":"1.0.0"}'
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w", format=tarfile.USTAR_FORMAT) as out:
-        for path, content in sorted(parts.items()):
-            out.addfile(_entry(path, size=len(content)), io.BytesIO(content))
-    return Image(archive, listed["digest"])
-
-
-def _layer(root: Path) -> bytes:
-    """Pack a tree: by name, of nobody in particular, of no time, writable by none but root."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as out:
-        for path in _walked(root):
-            name, mode = str(path.relative_to(root)), path.lstat().st_mode
-            if path.is_symlink():
-                out.addfile(_entry(name, kind=tarfile.SYMTYPE, target=str(path.readlink())))
-            elif path.is_dir():
-                sticky = 0o1777 if mode & stat.S_ISVTX else 0o755
-                out.addfile(_entry(name, kind=tarfile.DIRTYPE, mode=sticky))
-            else:
-                content = path.read_bytes()
-                runs = 0o755 if mode & 0o111 else 0o644
-                out.addfile(_entry(name, size=len(content), mode=runs), io.BytesIO(content))
-    return packed.getvalue()
-
-
-def _walked(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.name == "__pycache__":
-            continue  # holds times; the first import makes it anew in memory
-        yield path
-        if path.is_dir() and not path.is_symlink():
-            yield from _walked(path)
-
-
-def _entry(
-    name: str, *, size: int = 0, kind: bytes = tarfile.REGTYPE, mode: int = 0o644, target: str = ""
-) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.type, entry.mode, entry.linkname = size, kind, mode, target
-    return entry
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def main() -> None:

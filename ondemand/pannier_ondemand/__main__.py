@@ -8,6 +8,7 @@ import logging
 import signal
 import ssl
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -24,7 +25,13 @@ from pannier_ondemand.spec_files import groups_of
 
 @click.command("python -m pannier_ondemand")
 @click.argument("app", metavar="MODULE:NAME")
-@click.option("--specs", required=True, type=click.Path(path_type=Path), help="Directory of FeatureGroups.")
+@click.option(
+    "--specs",
+    required=True,
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory of FeatureGroups, those that inputs come from included; may be repeated.",
+)
 @click.option("--http", default="0.0.0.0:8080", show_default=True, help="HOST:PORT to listen at.")
 @click.option("--path", default="/v1/features", show_default=True, help="Path of the call.")
 @click.option(
@@ -44,7 +51,7 @@ from pannier_ondemand.spec_files import groups_of
 @click.option("--key", type=click.Path(path_type=Path), help="PEM of its key. Both may be renewed.")
 def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
     app: str,
-    specs: Path,
+    specs: Sequence[Path],
     http: str,
     path: str,
     threads: int,
@@ -58,7 +65,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter per flag
     try:
         counted = Metrics()
         exchange = Exchange(
-            load(app), groups_of(specs), metrics=counted, threads=threads, max_in_flight=max_in_flight
+            load(app), groups_of(*specs), metrics=counted, threads=threads, max_in_flight=max_in_flight
         )
         port = address(http)
         tls = trusted_by(certificate, key)

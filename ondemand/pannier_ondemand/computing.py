@@ -10,13 +10,14 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import msgspec
 
 from pannier_ondemand.declaring import Computation
+from pannier_ondemand.input_rows import Arguments, arguments
 from pannier_ondemand.messages import AskedRead, Computed, ReadRefused, Unknown
 
 T = TypeVar("T")
@@ -61,28 +62,37 @@ class Threads:
 
 async def compute(computation: Computation, read: AskedRead, threads: Threads) -> Mapping[str, Computed]:
     """What the function says of every id; raises `ReadRefused` where it says nothing."""
-    ids = tuple(dict.fromkeys(read.ids))
-    if not ids:  # only the schema is asked for
+    if not read.ids:  # only the schema is asked for
         return {}
     extra = _context(computation, read)
-    function = computation.function
+    rows, unknown = arguments(computation.inputs, read)
     try:
-        if computation.is_batch and computation.is_async:
-            said = await function(list(ids), **extra)
-        elif computation.is_batch:
-            said = await threads.run(lambda _: function(list(ids), **extra))
-        elif computation.is_async:
-            said = await _rows(function, ids, extra)
-        else:
-            said = await threads.run(lambda gone: _rows_in_thread(function, ids, extra, gone))
+        said = await _said(computation, rows, extra, threads) if rows else {}
     except (ReadRefused, TimeoutError, asyncio.CancelledError):
         raise
     except Exception as error:
         raise ReadRefused("ComputationFailed", _failed(computation.group, error).message) from error
-    return {row_id: said.get(row_id, _LEFT_OUT) for row_id in ids}
+    return {row_id: unknown.get(row_id) or said.get(row_id, _LEFT_OUT) for row_id in dict.fromkeys(read.ids)}
 
 
-def _context(computation: Computation, read: AskedRead) -> dict[str, Any]:
+async def _said(
+    computation: Computation, rows: Mapping[str, Arguments], extra: Arguments, threads: Threads
+) -> Mapping[str, Computed]:
+    """Call the function in its way; ``rows``: inputs by id, ``extra``: the same for all of them."""
+    function = computation.function
+    if computation.is_batch:
+        ids = list(rows)
+        given = next(iter(rows.values()))  # the same inputs for each id
+        columns = {name: [row[name] for row in rows.values()] for name in given}
+        if computation.is_async:
+            return await function(ids, **extra, **columns)  # type: ignore[no-any-return]  # checked row by row
+        return await threads.run(lambda _: function(ids, **extra, **columns))
+    if computation.is_async:
+        return await _rows(function, rows, extra)
+    return await threads.run(lambda gone: _rows_in_thread(function, rows, extra, gone))
+
+
+def _context(computation: Computation, read: AskedRead) -> Arguments:
     """The keyword ``context``, decoded as the function wants it."""
     if not computation.takes_context:
         return {}
@@ -98,37 +108,37 @@ def _context(computation: Computation, read: AskedRead) -> dict[str, Any]:
         raise ReadRefused("ContextInvalid", f"the context of {read.group} does not fit: {error}") from error
 
 
-async def _rows(function: Any, ids: Sequence[str], extra: Mapping[str, Any]) -> dict[str, Computed]:
+async def _rows(function: Any, rows: Mapping[str, Arguments], extra: Arguments) -> dict[str, Computed]:
     found: dict[str, Computed] = {}
 
-    async def work(left: Iterator[str]) -> None:
-        for row_id in left:
+    async def work(left: Iterator[tuple[str, Arguments]]) -> None:
+        for row_id, inputs in left:
             try:
-                found[row_id] = await function(row_id, **extra)
+                found[row_id] = await function(row_id, **extra, **inputs)
             except Unknown as unknown:
                 found[row_id] = unknown
             except Exception as error:  # noqa: BLE001 - a bug of the author's, of this row only
                 found[row_id] = _failed(function.__name__, error)
 
-    left = iter(ids)
-    if len(ids) == 1:
+    left = iter(rows.items())
+    if len(rows) == 1:
         await work(left)
         return found
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(min(len(ids), ROWS_AT_ONCE)):
+        for _ in range(min(len(rows), ROWS_AT_ONCE)):
             tasks.create_task(work(left))
     return found
 
 
 def _rows_in_thread(
-    function: Any, ids: Sequence[str], extra: Mapping[str, Any], gone: threading.Event
+    function: Any, rows: Mapping[str, Arguments], extra: Arguments, gone: threading.Event
 ) -> dict[str, Computed]:
     found: dict[str, Computed] = {}
-    for row_id in ids:
+    for row_id, inputs in rows.items():
         if gone.is_set():
             break
         try:
-            found[row_id] = function(row_id, **extra)
+            found[row_id] = function(row_id, **extra, **inputs)
         except Unknown as unknown:
             found[row_id] = unknown
         except Exception as error:  # noqa: BLE001 - as above

@@ -62,7 +62,7 @@ class Exchange:
         max_in_flight: int = 64,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        problems = [p for c in server.computations.values() for p in misfits(c, groups.get(c.group))]
+        problems = [p for c in server.computations.values() for p in misfits(c, groups)]
         if not server.computations:
             problems = [Problem("", "NothingToServe", "no function is decorated with computes(...)")]
         if problems:

@@ -10,6 +10,34 @@ VERSION: Final = "1"
 MAX_IDS: Final = 1_000
 
 
+_RawObject = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
+
+class InputRecord(msgspec.Struct, frozen=True):
+    """One record of a timeline that is an input."""
+
+    timestamp: Annotated[int, msgspec.Meta(description="In the unit of the timeline's sort key.")]
+    features: _RawObject
+
+
+class InputRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A row of an input, as a sidecar answers it. Fields that this release does not know are ignored."""
+
+    id: Annotated[str, msgspec.Meta(description="Of the input's own group.")]
+    status: Annotated[
+        Literal["found", "missing", "unknown"],
+        msgspec.Meta(description="A sidecar passes no unknown row: it answers by itself that it is."),
+    ]
+    features: _RawObject | msgspec.UnsetType = msgspec.UNSET
+    records: Annotated[
+        tuple[InputRecord, ...] | msgspec.UnsetType,
+        msgspec.Meta(description="Of a timeline, newest first, instead of features."),
+    ] = msgspec.UNSET
+    stale: Annotated[bool, msgspec.Meta(description="Served past its hard TTL, since its store failed.")] = (
+        False
+    )
+
+
 class AskedRead(msgspec.Struct, frozen=True, omit_defaults=True):
     """Rows of one group to be computed. Fields that this release does not know are ignored."""
 
@@ -23,6 +51,10 @@ class AskedRead(msgspec.Struct, frozen=True, omit_defaults=True):
         msgspec.Raw | msgspec.UnsetType,
         msgspec.Meta(extra_json_schema={"type": "object"}, description="What the app gave with its read."),
     ] = msgspec.UNSET
+    inputs: Annotated[
+        dict[str, tuple[InputRow, ...]],
+        msgspec.Meta(description="Per declared input, rows aligned with ids."),
+    ] = {}
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -168,11 +168,29 @@ def rows_fault(reads: Sequence[ResolvedRead], plan: ReadPlan) -> Problem | None:
 
 async def until(flights: Mapping[K, asyncio.Future[V]], deadline: float) -> dict[K, V]:
     """What lands before the deadline. Flights go on whether or not somebody waits."""
-    if not flights:
-        return {}
-    seconds = deadline - asyncio.get_running_loop().time()
-    await asyncio.wait(set(flights.values()), timeout=max(seconds, 0))
+    for flight in flights.values():  # most of them land together: whoever waits for one finds the others done
+        if not flight.done() and not await _lands(flight, deadline):
+            break
     return {key: flight.result() for key, flight in flights.items() if flight.done()}
+
+
+async def _lands(flight: asyncio.Future[V], deadline: float) -> bool:
+    """Wait for one flight, without taking it along if the waiter is cancelled."""
+    loop = asyncio.get_running_loop()
+    landed: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not landed.done():
+            landed.set_result(None)
+
+    flight.add_done_callback(wake)
+    timer = loop.call_at(deadline, wake)
+    try:
+        await landed
+    finally:
+        timer.cancel()
+        flight.remove_done_callback(wake)
+    return flight.done()
 
 
 def _company(plan: GroupPlan) -> object:

@@ -28,6 +28,8 @@ class Loads:
         if not computed:
             return self._stored.load(keys)
         flights = self._computed.load(computed)
+        if len(computed) == len(keys):
+            return flights
         return flights | self._stored.load([key for key in keys if not key.plan.is_computed])
 
     def refresh(self, due: Mapping[RowKey, Freshness]) -> Collection[asyncio.Future[Loaded]]:

@@ -67,7 +67,7 @@ def test_its_arguments_are_those_of_the_kit(name: str) -> None:
     given = main.make_context("kit", list(container["args"])).params
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert given["app"] == values["app"]
-    assert str(given["specs"]) == mounts["specs"]
+    assert [str(place) for place in given["specs"]] == [mounts["specs"]]
     assert given["http"].endswith(f":{container['ports'][0]['containerPort']}")
     assert given["drain_seconds"] == values.get("drainSeconds", 10)
     grace = pick(objects, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]

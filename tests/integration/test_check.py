@@ -53,8 +53,9 @@ async def test_it_finds_what_is_there_and_what_has_gone(cluster: Cluster, tmp_pa
     admin = cluster.api.admin.kubeconfig
     before = await states(admin)
     assert (before["kubernetes"], before["CRD"], before["operator"]) == ("ok", "ok", "failed")
-    off = {"injection": {"mode": "Off"}, "catalogFeed": {"enabled": False}}
-    values = {"operator": {"namespaces": [cluster.namespace]}, **off}
+    Pods(cluster.api, cluster.namespace).made("missed")  # while nobody adds sidecars
+    by_policy = {"injection": {"mode": "Policy"}, "catalogFeed": {"enabled": False}}
+    values = {"operator": {"namespaces": [cluster.namespace]}, **by_policy}
     with a_release(cluster.api, HOME, tmp_path, values) as release:
         user = cluster.user
         await asyncio.to_thread(grant_operator, cluster.api, user, [cluster.namespace], HOME)
@@ -64,7 +65,7 @@ async def test_it_finds_what_is_there_and_what_has_gone(cluster: Cluster, tmp_pa
             await cluster.ready(await cluster.apply())
             found = await states(admin)
             assert (found["operator"], found["dynamodb"], found["groups"]) == ("ok", "ok", "ok")
-            Pods(cluster.api, cluster.namespace).made("missed")
+            assert found["injection"] == "ok"  # a pod that asked, tried and not stored
             code, output = await check(admin)
             assert code == 1
             assert f"{cluster.namespace}/missed" in output

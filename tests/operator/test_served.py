@@ -168,6 +168,19 @@ async def test_pods_of_which_nothing_is_heard_keep_it_unknown() -> None:
     assert (await it.judge(), it.pods.looks) == ("SidecarsSilent", 2)
 
 
+async def test_a_young_pod_counts_if_it_was_there_before_what_is_published() -> None:
+    """It mounted something older; a new leader has heard of nobody, and must not say that there is nobody."""
+    it = Watching()
+    it.published.revision = int(it.clock.now().timestamp() * 1_000)
+    it.pods.found = [it.pod("before", timedelta(seconds=5))]
+    assert await it.judge() == "SidecarsSilent"
+    it.reports.began("shop", "before", Report(it.published.revision))
+    assert await it.judge() == "Served"
+    it.clock.advance(LISTED_SECONDS)
+    it.pods.found = [*it.pods.found, it.pod("after", timedelta(seconds=5))]
+    assert await it.judge() == "Served"
+
+
 async def test_pods_are_not_listed_while_somebody_is_known_to_lag() -> None:
     """The answer is no already."""
     it = Watching()

@@ -89,7 +89,7 @@ class Inspection:
         modes = [mode for mode, path in kinds.items() if await self._found(path) is not None]
         if not modes:
             return []  # injection.mode Off
-        tried = await self._api.create(f"/api/v1/namespaces/{self._apps}/pods?dryRun=All", _PROBE)
+        tried = await self._api.create(f"/api/v1/namespaces/{self._apps}/pods", _PROBE, dry_run=True)
         return [verdicts.injector(tried, modes[0])]
 
     async def _groups(self) -> list[Line]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 from pannier_operator.catalogs.group_index import Key
@@ -24,7 +24,7 @@ LOOK_SECONDS: Final = 5.0
 LISTED_SECONDS: Final = 10.0
 """How long a list of pods holds."""
 YOUNG: Final = timedelta(seconds=60)
-"""A pod that is younger counts once it is heard of: it mounts its catalog as it starts."""
+"""A pod that is younger, and made after what is asked about, counts once it is heard of: it mounts that."""
 GRACE_SECONDS: Final = 60.0
 """After a replica began to lead, sidecars may not have found it yet: what was told before stands."""
 
@@ -125,8 +125,9 @@ class ServedWatch:
         if self._clock.monotonic() - when >= LISTED_SECONDS:
             pods = await self._pods.injected(one.namespace)
             self._listed[one.namespace] = (self._clock.monotonic(), pods)
-        old = self._clock.now() - YOUNG
-        silent = [pod.name for pod in pods if pod.name not in one.sidecars and pod.created < old]
+        # made later than both: it mounted what is published (revisions are milliseconds)
+        settled = max(self._clock.now() - YOUNG, datetime.fromtimestamp(one.revision / 1_000, UTC))
+        silent = [pod.name for pod in pods if pod.name not in one.sidecars and pod.created <= settled]
         return Consumers(one.namespace, one.revision, one.sidecars, silent)
 
     def _note(self, key: Key, group_name: str, *, is_served: bool) -> None:

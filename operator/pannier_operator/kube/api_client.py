@@ -88,9 +88,10 @@ class KubeApi:
         params = {"fieldManager": FIELD_MANAGER}
         return await self._request(_Request("PATCH", path, params, body, "application/merge-patch+json"))
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Make an object."""
-        return await self._request(_Request("POST", path, {"fieldManager": FIELD_MANAGER}, body))
+    async def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Make an object; ``dry_run`` gives what would be made, after admission, and stores nothing."""
+        params = {"fieldManager": FIELD_MANAGER, **({"dryRun": "All"} if dry_run else {})}
+        return await self._request(_Request("POST", path, params, body))
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Replace an object whole, if its resourceVersion is still what the body says."""

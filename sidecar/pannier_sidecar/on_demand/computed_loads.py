@@ -88,15 +88,15 @@ class ComputedLoads:
         start_us, epoch = self._clock.now_us(), self._l1.epoch
 
         def said(question: Question, answer: dict[str, Computed]) -> None:
-            self._observe(question.plan.name, self._clock.now_us() - start_us)
+            now_us = self._clock.now_us()
+            self._observe(question.plan.name, now_us - start_us)
             for key in asked[question]:
-                land(key, self._taken(key, answer[key.id], epoch))
+                land(key, self._taken(key, answer[key.id], epoch, now_us))
 
         await self._servers.ask(tuple(asked), said)
 
-    def _taken(self, key: RowKey, said: Computed, epoch: int) -> Loaded:
+    def _taken(self, key: RowKey, said: Computed, epoch: int, now_us: int) -> Loaded:
         """What is served of one answer, put into L1 if it may be held."""
-        now_us = self._clock.now_us()
         if isinstance(said, TierError):
             self._outdated.discard(key)
             return self._fall_back(key, said, now_us)

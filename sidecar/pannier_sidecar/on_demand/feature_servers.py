@@ -42,6 +42,10 @@ class FeatureServers:
                 said(question, dict.fromkeys(question.ids, error))
             else:
                 calls.setdefault((server.address, server.timeout_seconds), []).append(question)
+        first = next(iter(calls.values()), None)
+        if first is not None and len(calls) == 1:  # nearly every request: no task of its own for it
+            await self._ask_one(first, said)
+            return
         async with asyncio.TaskGroup() as tasks:
             for together in calls.values():
                 tasks.create_task(self._ask_one(together, said))
@@ -100,8 +104,10 @@ class FeatureServers:
         return self._gates.get(address) or ServerGate()
 
     def _change(self, address: ServerAddress, gate: ServerGate) -> None:
+        before = self._gates.get(address)
         self._gates[address] = gate
-        self._metrics.circuit(f"{TIER} {address}", gate.circuit.state)
+        if before is None or before.circuit.state != gate.circuit.state:
+            self._metrics.circuit(f"{TIER} {address}", gate.circuit.state)
 
     def _count(self, answer: dict[str, Computed]) -> None:
         """An error counts once per call and reason, not once per row."""

@@ -134,12 +134,11 @@ def _said(question: Question, result: _Result, now_us: int) -> dict[str, Compute
     fault = _fault(question, result)
     if fault is not None:
         return dict.fromkeys(question.ids, fault)
-    rows = {row.id: row for row in result.rows}
-    left_out = TierGarbled(TIER, "the feature server left this id out")
-    return {
-        row_id: _computed(question.plan, rows[row_id], now_us) if row_id in rows else left_out
-        for row_id in question.ids
-    }
+    said: dict[str, Computed] = {row.id: _computed(question.plan, row, now_us) for row in result.rows}
+    if len(said) < len(question.ids):
+        left_out = TierGarbled(TIER, "the feature server left this id out")
+        said = dict.fromkeys(question.ids, left_out) | said
+    return said
 
 
 def _fault(question: Question, result: _Result) -> TierError | None:
@@ -151,8 +150,8 @@ def _fault(question: Question, result: _Result) -> TierError | None:
         message = f"the feature server refused: {result.error.reason} {result.error.detail}".rstrip()
         is_ours = result.error.reason in {"SchemaMismatch", "UnknownGroup"}
         return (TierMisconfigured if is_ours else TierUnavailable)(TIER, message)
-    ids = [row.id for row in result.rows]
-    if len(set(ids)) != len(ids) or not set(ids) <= set(question.ids):
+    ids = {row.id for row in result.rows}
+    if len(ids) != len(result.rows) or not ids.issubset(question.ids):
         return TierGarbled(TIER, "the feature server answered ids twice, or ids that were not asked")
     return None
 

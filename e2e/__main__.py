@@ -1,0 +1,102 @@
+"""Run the journeys: `make e2e`.
+
+In a cluster of one node of this machine's own; where KUBECONFIG is set, in that one (e2e/README.md says what
+it must have); where the machine cannot run a node, those journeys that a control plane is enough for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from tests.control_plane import WITHOUT, ApiServer, Etcd
+
+from e2e.single_node import preflight
+from e2e.single_node.leftovers import traces
+from e2e.single_node.node import PROGRAMS, ROOT, NodeFailed, SingleNode
+
+_IMAGES: Final = ROOT / "tools" / "journey_images.py"
+_JOURNEYS: Final = "e2e/journeys"
+_QUIET: Final = ("--tb=short",)
+_TOLD: Final = ("--timeout=900", "--capture=no", "--tb=short")
+"""Journeys wait for a cluster; what they type and what comes back is their report."""
+
+
+def main() -> int:
+    """Run them; returns pytest's exit code, or 1 where the node itself failed."""
+    parser = argparse.ArgumentParser(prog="python -m e2e")
+    parser.add_argument("journeys", nargs="*", help="options of pytest, and names of journeys")
+    parser.add_argument("--control-plane", action="store_true", help="only what needs no node")
+    asked, options = parser.parse_known_args()
+    arguments = [*_TOLD, *(asked.journeys or [_JOURNEYS]), *options]
+    if asked.control_plane:
+        return _without_node(arguments)
+    if os.environ.get("KUBECONFIG"):
+        print(f"Journeys in the cluster of {os.environ['KUBECONFIG']}", flush=True)
+        return _pytest(arguments, dict(os.environ))
+    if reasons := preflight.obstacles(PROGRAMS.path):
+        print("This machine cannot run a node:", *(f"- {reason}" for reason in reasons), sep="\n")
+        return _without_node(arguments)
+    return _in_a_node(arguments)
+
+
+def _without_node(arguments: Sequence[str]) -> int:
+    if os.environ.get(WITHOUT):
+        print(f"No journeys: {WITHOUT} asks for no control plane.")
+        return 0
+    print("Journeys that need a control plane only; the others need a node and are deselected.", flush=True)
+    with Etcd() as etcd, ApiServer(etcd) as server:
+        programs = f"{PROGRAMS.control_plane}:{os.environ.get('PATH', os.defpath)}"
+        environment = {
+            **os.environ,
+            "PATH": programs,
+            "KUBECONFIG": str(server.admin.kubeconfig),
+            "E2E_CONTROL_PLANE_ONLY": "1",
+        }
+        return _pytest([*arguments, "-m", "control_plane"], environment)
+
+
+def _in_a_node(arguments: Sequence[str]) -> int:
+    with tempfile.TemporaryDirectory(prefix="pannier-images-") as images:
+        subprocess.run([sys.executable, _IMAGES, "--output", images], check=True)
+        checks = ["e2e/node_checks", *_QUIET]
+        if code := _pytest(checks, {**os.environ, "E2E_IMAGES_FOLDER": images}):
+            return code
+        before, started = traces(), time.monotonic()
+        try:
+            with SingleNode(sorted(Path(images).glob("*.tar"))) as node:
+                print(
+                    f"Node {node.layout.name} is Ready after {time.monotonic() - started:.1f} s", flush=True
+                )
+                code = _pytest(arguments, node.environment(), node.inside(()))
+        except NodeFailed as error:
+            print(error, file=sys.stderr)
+            return 1
+    if left := traces() - before:
+        print("This was left on the machine:", *sorted(left), sep="\n  ", file=sys.stderr)
+        return 1
+    print("Nothing is left on the machine: no process, mount, interface, route, cgroup or folder.")
+    return code
+
+
+def _pytest(arguments: Sequence[str], environment: dict[str, str], inside: Sequence[str] = ()) -> int:
+    command = [*inside, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def _asked_to_end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(143)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _asked_to_end)  # so that the node is ended, too
+    sys.exit(main())
