@@ -76,10 +76,9 @@ def paused(one: Pass, *, stands: bool) -> Outcome:
 
 
 def refused(one: Pass, refusal: Finding) -> Outcome:
-    """Say why a computed group may not be served, so that it is in no catalog."""
+    """Say why a computed group may not be served, so that it is in no catalog, Paused or not."""
     return Outcome(
         generation=one.seen.generation,
-        management=one.group.spec.management_policy,
         schema=ACCEPTED,
         table=NOTHING_STORED,
         ttl=NOTHING_STORED,

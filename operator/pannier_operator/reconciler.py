@@ -196,9 +196,9 @@ class Reconciler:
         """Take a group out of every catalog whose feature server nobody may call for it."""
         if self._parts.served is not None:
             self._parts.served.forget(one.seen.key)
-        await self._parts.publisher.withdraw(one.seen.key)
+        is_out = await self._parts.publisher.withdraw(one.seen.key, one.entry.namespaces)
         await self._parts.reporter.report(one.seen, one.document, refused(one, refusal))
-        return Done()
+        return Done(failed=not is_out)
 
     async def _invalid(self, seen: SeenGroup, document: Mapping[str, Any], invalid: SpecInvalid) -> Done:
         """Keep what was accepted before; the API server's rules let none of this pass, an older CRD may."""

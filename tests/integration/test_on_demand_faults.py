@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
 import ssl
@@ -112,6 +113,18 @@ def row(**fields: Any) -> dict[str, Any]:
         ),
         pytest.param(
             answering("", 302, headers={"Location": "/v1/features"}), "TierMisconfigured", "302", id="302"
+        ),
+        pytest.param(
+            answering(gzip.compress(b" " * 1_000_000), headers={"Content-Encoding": "gzip"}),
+            "TierGarbled",
+            "'gzip'",
+            id="compressed",
+        ),
+        pytest.param(
+            answering(gzip.compress(b"{}"), 503, headers={"Content-Encoding": "gzip"}),
+            "TierUnavailable",
+            "503",
+            id="compressed 503",
         ),
         pytest.param(too_much, "TierGarbled", "longer than", id="too much"),
         pytest.param(never, "TierTimeout", "within 0.3 s", id="too late"),

@@ -327,9 +327,11 @@ async def test_only_a_service_that_is_not_allowed_takes_a_group_out_of_catalogs(
         await cluster.told("scores", "ServiceNotAllowed")
         assert await cluster.condition("scores", "ConfigPublished") == ("False", "ServiceNotAllowed")
         assert "scores" not in await cluster.catalog()
-        await cluster.edit("scores", {"description": "still not"})
+        await cluster.edit("scores", {"managementPolicy": "Paused"})
         await cluster.told("scores", "ServiceNotAllowed")
         assert "scores" not in await cluster.catalog()
+        await cluster.edit("scores", {"managementPolicy": "Full"})
+        await cluster.told("scores", "ServiceNotAllowed")
     async with an_operator(cluster, on_demand_services=f"*={elsewhere}"):
         await cluster.told("scores", "ServiceMissing")
         assert "scores" in await cluster.catalog()

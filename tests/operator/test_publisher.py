@@ -338,3 +338,20 @@ async def test_files_beside_a_catalog_are_renewed_and_kept_while_they_cannot_be_
         await publisher.check(["shop"])
         assert shown() == {AUTHORITY_FILE: "feed"}
         assert maps.served("shop") == {"user_facts": ("user-facts", 60)}
+
+
+async def test_a_group_that_could_not_be_taken_out_is_said_so_and_tried_again() -> None:
+    """What a catalog holds is not known after a failed write: where a group is named, it is read again."""
+    maps, known = ModelMaps(), {KEY}
+    async with a_publisher(maps, known) as publisher:
+        await publisher.publish(an_entry(changes=TO_ADS))
+        known.clear()
+        maps.reachable = False
+        assert not await publisher.withdraw(KEY, ["shop", "ads"])
+        maps.reachable = True
+        assert maps.served("ads") == {"user_facts": ("user-facts", 60)}
+        assert await publisher.withdraw(KEY, ["shop", "ads"])
+        assert maps.served("shop") == maps.served("ads") == {}
+        writes = publisher.writes
+        assert await publisher.withdraw(KEY, ["shop", "ads"])
+        assert publisher.writes == writes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -175,6 +176,12 @@ async def endless() -> web.StreamResponse:
     return web.Response(body=b" " * (MAX_ANSWER_BYTES + 1), content_type="application/json")
 
 
+async def compressed() -> web.StreamResponse:
+    headers = {"Content-Encoding": "gzip"}
+    body = gzip.compress(b'{"results": [{"group": "score", "rows": []}]}')
+    return web.Response(body=body, headers=headers, content_type="application/json")
+
+
 async def a_page() -> web.StreamResponse:
     return web.Response(text="<p>welcome</p>", content_type="text/html")
 
@@ -189,6 +196,7 @@ async def half_an_answer() -> web.StreamResponse:
         (redirect, "ServerRefuses"),
         (endless, "ServerGarbled"),
         (a_page, "ServerGarbled"),
+        (compressed, "ServerGarbled"),
         (half_an_answer, "ServerGarbled"),
     ],
 )

@@ -87,13 +87,18 @@ class Publisher:
         left = set(before.namespaces if before else self._standing(entry.key)) - set(entry.namespaces)
         return [self._round(namespace) for namespace in {*entry.namespaces, *left}]
 
-    async def withdraw(self, key: Key) -> None:
-        """Take a group out of every catalog: its resource is gone, or about to be."""
+    async def withdraw(self, key: Key, named: Iterable[str] = ()) -> bool:
+        """Take a group out of every catalog; says whether that was done.
+
+        Of ``named`` namespaces the catalog is read where it is not known: the group may be in it.
+        """
         entry = self._entries.pop(key, None)
         namespaces = set(entry.namespaces if entry else ()) | set(self._standing(key))
         for namespace in namespaces:
             self._members[namespace].discard(key)
+        namespaces |= {namespace for namespace in named if namespace not in self._published}
         await self._bring_up_to_date(namespaces)
+        return namespaces.isdisjoint(self._faults)
 
     async def check(self, namespaces: Iterable[str]) -> None:
         """Read catalogs anew and put right what somebody changed or removed."""

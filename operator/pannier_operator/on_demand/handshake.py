@@ -79,6 +79,7 @@ class Handshake:
             headers={
                 "Content-Type": _JSON,
                 "Accept": _JSON,
+                "Accept-Encoding": "identity",
                 "Pannier-Protocol": "1",
                 "Pannier-Deadline-Ms": str(max(int(self._timeout_seconds * 1_000), 1)),
             },
@@ -122,6 +123,7 @@ class Handshake:
             connector=aiohttp.TCPConnector(force_close=True),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=False,
+            auto_decompress=False,  # a few bytes could become more than there is memory
         )
         return self
 

@@ -82,6 +82,9 @@ class ServerClient:
             raise TierUnavailable(TIER, f"{address} cannot be reached: {error}") from error
         if message.code != HTTPStatus.OK:
             raise refusal(message.code, answer)
+        coding = message.headers.get("Content-Encoding", "identity")
+        if coding != "identity":
+            raise TierGarbled(TIER, f"the feature server answered in the coding {coding!r}, not as it is")
         content_type = message.headers.get("Content-Type", "application/octet-stream")
         if content_type.partition(";")[0].strip().lower() != _JSON:
             raise TierGarbled(TIER, f"the feature server answered {content_type!r}, not {_JSON}")
@@ -94,7 +97,8 @@ class ServerClient:
             protocol, transport = connection.protocol, connection.transport
             if protocol is None or transport is None:
                 raise aiohttp.ServerDisconnectedError
-            protocol.set_response_params(read_until_eof=True, auto_decompress=True)
+            # not decompressed: a few bytes could become more than there is memory
+            protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(call)
             message, payload = await _final(protocol)
             answer = await self._read(payload)
@@ -123,7 +127,8 @@ class ServerClient:
     def _find_way(self, address: ServerAddress, trust: ssl.SSLContext | None) -> _Way:
         """Prepare what all calls of a server have in common; one elsewhere is called by its own name."""
         tls: dict[str, Any] = {"ssl": trust, "server_hostname": address.host} if trust is not None else {}
-        fixed = {"Content-Type": _JSON, "Accept": _JSON, "Pannier-Protocol": VERSION}
+        fixed = {"Content-Type": _JSON, "Accept": _JSON, "Accept-Encoding": "identity"}
+        fixed["Pannier-Protocol"] = VERSION
         request = aiohttp.ClientRequest(
             "POST",
             URL(self._url(address)),
