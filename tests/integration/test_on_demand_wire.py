@@ -249,6 +249,31 @@ async def test_a_connection_that_the_server_has_closed_is_not_used_again(
     assert server.connections == 3
 
 
+async def test_what_a_server_says_unasked_is_no_answer(server: RawServer, client: ServerClient) -> None:
+    """A 408 for a connection that idled: the next call takes another connection."""
+    server.script = pieces(WHOLE, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 4\r\n\r\nlate")
+    assert await call(client) == BODY
+    await asyncio.sleep(0.05)
+    server.script = pieces(WHOLE)
+    assert await call(client) == BODY
+    assert server.connections == 2
+
+
+async def test_a_server_that_speaks_first_is_not_called_for_ever(
+    server: RawServer, client: ServerClient
+) -> None:
+    """Whatever it is, it is no feature server: the call ends as soon as that is known."""
+
+    async def banner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-x\r\n")
+        writer.close()
+
+    server.serve = banner  # type: ignore[method-assign]
+    with pytest.raises(TierError) as failed:
+        await call(client)
+    assert failed.value.reason == "TierUnavailable"
+
+
 async def test_a_long_request_arrives_whole(server: RawServer, client: ServerClient) -> None:
     """Megabytes, against a server that reads them as they come."""
     body = b'{"reads":[' + b" " * 5_000_000 + b"]}"
