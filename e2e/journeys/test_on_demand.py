@@ -38,9 +38,9 @@ def test_on_demand(installed: Installed, team: str) -> None:
     cluster.group_is("OnDemandReady=False", "visit-score", team)
     assert "ServiceMissing" in cluster.sh(f"kubectl describe featuregroup visit-score --namespace {team}")
     repository, tag = cluster.images["pannier"].rsplit(":", 1)
-    manifest, module = "e2e/journeys/manifests/computed.yaml", "e2e/journeys/apps/visit_features.py"
-    stored = "e2e/journeys/manifests/user-facts.yaml"
-    files = f"--from-file={manifest} --from-file={stored} --from-file={module}"
+    cluster.config_of_apps(team)
+    specs = "e2e/journeys/manifests"
+    files = f"--from-file={specs}/computed.yaml --from-file={specs}/user-facts.yaml"
     cluster.sh(f"kubectl create configmap visit-features --namespace {team} {files}")
     cluster.sh(
         f"helm install visit-features charts/feature-server --namespace {team} --values - --wait",
@@ -61,9 +61,20 @@ def test_on_demand(installed: Installed, team: str) -> None:
 
     cluster.sh(f"kubectl scale deployment/visit-features --replicas 0 --namespace {team}")
     cluster.group_is("OnDemandReady=False", "visit-score", team)
+    group = f"kubectl describe featuregroup visit-score --namespace {team}"
+    cluster.eventually("it says why", lambda: "NoEndpoints" in cluster.quiet(group))
     facts, scores, lengths = read(cluster, team)
     assert [row[0] for row in facts] == ["found", "missing"]
     assert {row[0] for row in (*scores, *lengths)} == {"unknown"}
     cluster.sh(f"kubectl scale deployment/visit-features --replicas 1 --namespace {team}")
     cluster.group_is("OnDemandReady", "visit-score", team, seconds=120)
     cluster.eventually("computed again", lambda: read(cluster, team)[1][0][1] == {"score": 14.0})
+
+
+def test_service_of_another_namespace(installed: Installed, team: str) -> None:
+    """Refused at apply, unless the platform allows it: a Service is called with other teams' requests."""
+    cluster = installed.cluster
+    group = cluster.filled("computed.yaml").replace("name: visit-features", "name: redis, namespace: backing")
+    said = cluster.refused(f"kubectl apply --filename - --namespace {team} --dry-run=server", text=group)
+    assert "ServiceNotAllowed" in said
+    assert f"namespace {team} may not use Services of namespace backing" in said
