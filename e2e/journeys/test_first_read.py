@@ -22,6 +22,16 @@ def test_first_read(installed: Installed, team: str) -> None:
     assert took < MOST_SECONDS
 
 
+def test_first_group_of_a_namespace(installed: Installed, team: str) -> None:
+    """Pods that were there before it serve it without waiting for what a kubelet mounts a minute later."""
+    cluster = installed.cluster
+    cluster.deploy(team)
+    cluster.apply("user-facts.yaml", namespace=team)
+    cluster.group_is("Ready", "user-facts", team)
+    cluster.group_is("Served", "user-facts", team, seconds=30)
+    assert "written" in cluster.pannier(team, "put user_facts u1 visits=7")
+
+
 def test_installation_is_looked_over(installed: Installed, team: str) -> None:
     """`pannier check` finds nothing to mend, and `helm test` passes."""
     cluster = installed.cluster

@@ -162,7 +162,12 @@ async def _open_catalog(parts: _Parts) -> Callable[[], Sequence[Problem]]:
     parts.metrics.watch_catalog(lambda: [problem.reason for problem in intake.problems])
     if settings.operator_url is not None:
         authority = settings.operator_ca or mounted / AUTHORITY_FILE
-        client = FeedClient(settings.operator_url, authority=authority, token=settings.operator_token)
+        client = FeedClient(
+            settings.operator_url,
+            authority=authority,
+            first_authority=settings.operator_authority,
+            token=settings.operator_token,
+        )
         await parts.owned.enter_async_context(client)
         feed = await parts.owned.enter_async_context(CatalogFeed(client, intake))
         parts.metrics.watch_feed(lambda: feed.is_heard)

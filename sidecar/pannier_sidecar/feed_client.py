@@ -39,9 +39,13 @@ _CONNECT_SECONDS: Final = 5.0
 class FeedClient:
     """Owned through ``async with``; ``url`` is an origin, https in a cluster."""
 
-    def __init__(self, url: str, *, authority: Path, token: Path | None) -> None:
+    def __init__(
+        self, url: str, *, authority: Path, token: Path | None, first_authority: str | None = None
+    ) -> None:
+        """``first_authority``: PEM of who vouches for it while the file ``authority`` is not there yet."""
         self._url = url.rstrip("/") + PATH
         self._authority = authority
+        self._first_authority = first_authority
         self._token = token
         self._trusted = b""
         self._tls: ssl.SSLContext | None = None
@@ -75,13 +79,21 @@ class FeedClient:
                 headers["Authorization"] = f"Bearer {self._token.read_text(encoding='ascii').strip()}"
             if not self._url.startswith("https:"):
                 return True, headers
-            authority = self._authority.read_bytes()
+            authority = self._vouching()
             if self._tls is None or authority != self._trusted:
                 self._tls = ssl.create_default_context(cadata=authority.decode("ascii"))
                 self._trusted = authority
         except (OSError, UnicodeDecodeError, ssl.SSLError) as error:
             raise TierUnavailable(TIER, f"token or authority cannot be used: {error}") from error
         return self._tls, headers
+
+    def _vouching(self) -> bytes:
+        try:
+            return self._authority.read_bytes()
+        except FileNotFoundError:
+            if self._first_authority is None:
+                raise
+            return self._first_authority.encode()
 
     async def _read(self, answer: aiohttp.ClientResponse) -> tuple[int, CatalogNews] | None:
         if answer.status == HTTPStatus.NOT_MODIFIED:

@@ -29,6 +29,7 @@ class Settings:
     operator_url: str | None
     """None = the mounted catalog is all there is."""
     operator_ca: Path | None
+    operator_authority: str | None
     operator_token: Path | None
     http: Address | None
     """None where only the Unix socket serves."""
@@ -87,6 +88,13 @@ OPTIONS: Final = (
         directory_path,
         None,
         "PEM of the authority that vouches for it. Absent: operator-ca.crt of the mounted catalog.",
+    ),
+    Option(
+        "operator_authority",
+        "PEM",
+        str,
+        None,
+        "The same as text, for as long as no catalog is mounted: who adds sidecars to pods knows it.",
     ),
     Option(
         "operator_token",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 import sys
 import urllib.request
@@ -98,11 +99,13 @@ class PodSidecar(Server):
             "admin": f"{HOST}:{self.port}",
             **self._store(),
             "operator-url": self.operator_url,
-            "operator-ca": self.authority,
             "operator-token": self.token,
             "log-format": "json",
         }
         return [pannier, "serve", *(f"--{name}={value}" for name, value in flags.items())]
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "PANNIER_OPERATOR_AUTHORITY": self.authority.read_text()}
 
     def _store(self) -> dict[str, Any]:
         if self._dynamodb_url is None:

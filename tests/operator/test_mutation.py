@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pannier_operator.injection.mutation import mutate, patch_of
-from pannier_operator.injection.template import CONTAINER, TemplateInvalid, memory_mib, read_template
+from pannier_operator.injection.template import (
+    CONTAINER,
+    TemplateInvalid,
+    memory_mib,
+    read_template,
+    vouching,
+)
 from pannier_operator.injection.wishes import INJECTED
 
 TEXT = """
@@ -127,6 +133,19 @@ def test_the_patch_makes_the_pod(pod: dict[str, Any]) -> None:
         assert step["op"] == "add"
         made[part][name] = step["value"]
     assert made == result.pod
+
+
+def test_a_sidecar_that_asks_the_operator_is_told_whom_to_trust() -> None:
+    """Once, whoever asks again; where nobody is asked, or nobody vouches, nothing is told."""
+    asking = read_template(TEXT.replace("[serve]", '[serve, "--operator-url=https://pannier.svc:8474"]'))
+    told = {"name": "PANNIER_OPERATOR_AUTHORITY", "value": "PEM"}
+    template = vouching(asking, "PEM")
+    first = mutate(a_pod(), template)
+    assert first.pod is not None
+    assert told in first.pod["spec"]["initContainers"][0]["env"]
+    assert mutate(first.pod, template) == first
+    assert vouching(asking, "") == asking
+    assert vouching(TEMPLATE, "PEM") == TEMPLATE
 
 
 def test_the_sidecar_comes_first_and_gets_what_was_chosen() -> None:

@@ -19,6 +19,7 @@ import structlog
 
 from pannier_operator.admin import Admin
 from pannier_operator.admission.server import MUTATE, AdmissionServer
+from pannier_operator.authorities import authority_in
 from pannier_operator.injection.injector_metrics import InjectorMetrics
 from pannier_operator.injection.injector_settings import InjectorSettings
 from pannier_operator.injection.mutation import mutate
@@ -44,7 +45,7 @@ class Injector:
         self._certificate = ServingCertificate(
             Path(settings.certificate), Path(settings.key), self._metrics.count_certificate
         )
-        gate = PodGate(self._template, self._metrics.count_pod)
+        gate = PodGate(self._template, self._metrics.count_pod, authority_in(settings.authority))
         self.server = AdmissionServer(
             settings.listen, self._certificate, {MUTATE: gate.judge}, flag="--listen"
         )

@@ -20,6 +20,7 @@ class InjectorSettings:
     certificate: str
     key: str
     template: str
+    authority: str | None
     admin: Address
     log_format: LogFormat
     log_level: str
@@ -38,6 +39,14 @@ OPTIONS: Final = (
     ),
     Option("key", "FILE", values.path_text, None, "PEM of its key."),
     Option("template", "FILE", values.path_text, None, "YAML of the sidecar, as the chart writes it."),
+    Option(
+        "authority",
+        "FILE",
+        values.path_text,
+        None,
+        "PEM of who vouches for the operator's catalog endpoint: sidecars trust it until their catalog is"
+        " mounted. Absent: they wait for that.",
+    ),
     Option("admin", "HOST:PORT", values.address, "0.0.0.0:8475", "Where health and metrics are served."),
     *LOGGING,
 )

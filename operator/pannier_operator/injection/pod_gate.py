@@ -9,8 +9,9 @@ import structlog
 
 from pannier_operator.admission.review import Review
 from pannier_operator.admission.verdict import ALLOWED, Verdict
+from pannier_operator.authorities import Authority
 from pannier_operator.injection.mutation import mutate, patch_of
-from pannier_operator.injection.template import Template
+from pannier_operator.injection.template import Template, vouching
 
 _log: Final = structlog.stdlib.get_logger(__name__)
 Counted = Callable[[str, str], None]
@@ -20,9 +21,16 @@ Counted = Callable[[str, str], None]
 class PodGate:
     """Judges pods that a label sends here, their own or their namespace's: whoever comes wants a sidecar."""
 
-    def __init__(self, template: Template, count: Counted = lambda _result, _reason: None) -> None:
+    def __init__(
+        self,
+        template: Template,
+        count: Counted = lambda _result, _reason: None,
+        authority: Authority = lambda: "",
+    ) -> None:
+        """``authority``: who vouches for the operator's catalog endpoint."""
         self._template = template
         self._count = count
+        self._authority = authority
 
     async def judge(self, review: Review) -> Verdict:
         """Judge one request; anything but the creation of a pod passes as it is."""
@@ -30,7 +38,7 @@ class PodGate:
         if review.operation != "CREATE" or pod is None or pod.get("kind") != "Pod":
             self._count("unchanged", "")
             return ALLOWED
-        mutation = mutate(pod, self._template)
+        mutation = mutate(pod, vouching(self._template, self._authority() or ""))
         name = pod["metadata"].get("name") or pod["metadata"].get("generateName", "")
         if mutation.refusal is not None:
             self._count("refused", mutation.refusal.reason)

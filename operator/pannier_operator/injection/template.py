@@ -16,6 +16,7 @@ from pannier.errors import PannierError
 from pannier_operator.errors import CannotStart
 
 CONTAINER: Final = "pannier-sidecar"
+_ASKS: Final = "--operator-url="
 Json = dict[str, Any]
 
 
@@ -57,6 +58,21 @@ class Template(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     def ports(self) -> frozenset[int]:
         """Ports that the sidecar takes in the pod's network."""
         return frozenset(port["containerPort"] for port in self.container.get("ports", ()))
+
+
+def vouching(template: Template, authority: str) -> Template:
+    """Give the sidecar whom to trust at the operator's catalog endpoint, until a catalog brings that.
+
+    The catalog of a namespace's first group is not mounted before the kubelet looks again, a minute later.
+    """
+    container = template.container
+    asks = any(str(argument).startswith(_ASKS) for argument in container.get("args", ()))
+    if not authority or not asks:
+        return template
+    trust = {"name": "PANNIER_OPERATOR_AUTHORITY", "value": authority}
+    return msgspec.structs.replace(
+        template, container={**container, "env": [*container.get("env", ()), trust]}
+    )
 
 
 def read_template(text: str) -> Template:
