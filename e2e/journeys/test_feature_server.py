@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
-from e2e.journeys.cluster import Cluster
+from tests.certificates import Authority
+
+from e2e.journeys.cluster import SYSTEM, Cluster
 from e2e.journeys.conftest import IMAGES, Installed
 
 READ = """
@@ -46,6 +49,42 @@ def test_feature_server(installed: Installed, team: str) -> None:
     cluster.eventually("the sidecar computes again", lambda: read(cluster, team)[1][0]["status"] == "found")
 
 
+def test_feature_server_over_https(installed: Installed, team: str, tmp_path: Path) -> None:
+    """The platform names an authority once; sidecars and operator trust whom it certified."""
+    cluster, authority = installed.cluster, Authority()
+    pair = authority.server("127.0.0.1", f"team-scores.{team}.svc")
+    for name, text in (
+        ("ca.crt", authority.certificate),
+        ("tls.crt", pair.certificate),
+        ("tls.key", pair.key),
+    ):
+        (tmp_path / name).write_text(text)
+    cluster.config_of_apps(team)
+    cluster.sh(
+        f"kubectl create secret tls team-scores --cert {tmp_path}/tls.crt --key {tmp_path}/tls.key"
+        f" --namespace {team}"
+    )
+    install_server(cluster, team, "--set tls.secretName=team-scores")
+    group = cluster.filled("scores.yaml").replace("port: 8080", "port: 8080, scheme: HTTPS")
+    cluster.sh(f"kubectl apply --filename - --namespace {team}", text=group)
+    says(cluster, team, "ServerUntrusted")
+    named = f"configmap feature-server-authorities --namespace {SYSTEM}"
+    cluster.sh(f"kubectl create {named} --from-file={tmp_path}/ca.crt")
+    try:
+        # or wait until the kubelet has it
+        cluster.sh(f"kubectl rollout restart deployment/pannier-operator --namespace {SYSTEM}")
+        cluster.sh(f"kubectl rollout status deployment/pannier-operator --namespace {SYSTEM} --timeout=120s")
+        cluster.group_is("Ready", "scores", team, seconds=120)
+        cluster.apply("user-facts.yaml", namespace=team)
+        cluster.group_is("Ready", "user-facts", team)
+        cluster.deploy(team)
+        stored, computed = read(cluster, team)
+        assert stored[0]["status"] == "missing"
+        assert computed[0]["features"] == {"score": 50}
+    finally:
+        cluster.sh(f"kubectl delete {named}")
+
+
 def test_service_of_another_namespace(installed: Installed, team: str) -> None:
     """Refused at apply, by name, where the platform does not allow it."""
     cluster = installed.cluster
@@ -60,13 +99,13 @@ def test_service_of_another_namespace(installed: Installed, team: str) -> None:
     assert f"namespace {team} may not use Services of namespace backing" in said
 
 
-def install_server(cluster: Cluster, team: str) -> None:
+def install_server(cluster: Cluster, team: str, more: str = "") -> None:
     """Install the chart with the group as its specs."""
     repository, tag = IMAGES["pannier"].rsplit(":", 1)
     specs = shlex.quote("specs.files.scores\\.yaml=e2e/journeys/manifests/scores.yaml")
     options = f"--namespace {team} --install --values - --set-file {specs} --wait --timeout 3m"
     cluster.sh(
-        f"helm upgrade team-scores charts/feature-server {options}",
+        f"helm upgrade team-scores charts/feature-server {options} {more}".rstrip(),
         text=cluster.filled("feature-server.yaml", repository=repository, tag=tag),
     )
 
