@@ -41,12 +41,31 @@ def main() -> int:
     if asked.control_plane:
         return _without_node(arguments)
     if os.environ.get("KUBECONFIG"):
-        print(f"Journeys in the cluster of {os.environ['KUBECONFIG']}", flush=True)
-        return _pytest(arguments, dict(os.environ))
+        return _in_a_cluster_that_is_there(arguments)
     if reasons := preflight.obstacles(PROGRAMS.path):
         print("This machine cannot run a node:", *(f"- {reason}" for reason in reasons), sep="\n")
         return _without_node(arguments)
     return _in_a_node(arguments)
+
+
+def _in_a_cluster_that_is_there(arguments: Sequence[str]) -> int:
+    environment = {**os.environ, "PATH": f"{PROGRAMS.control_plane}:{os.environ.get('PATH', os.defpath)}"}
+    asked = subprocess.run(
+        ["kubectl", "get", "--raw", "/readyz", "--request-timeout=10s"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if asked.returncode:
+        print(
+            f"The cluster of KUBECONFIG={environment['KUBECONFIG']} does not answer: {asked.stderr.strip()}\n"
+            "Name one that does, or unset KUBECONFIG to have a node started here.",
+            file=sys.stderr,
+        )
+        return 2
+    print(f"Journeys in the cluster of {environment['KUBECONFIG']}", flush=True)
+    return _pytest(arguments, environment)
 
 
 def _without_node(arguments: Sequence[str]) -> int:
