@@ -21,6 +21,7 @@ from typing import Final
 from tests.control_plane import WITHOUT, ApiServer, Etcd
 
 from e2e.single_node import preflight
+from e2e.single_node.layout import name_of_a_node
 from e2e.single_node.leftovers import traces
 from e2e.single_node.node import PROGRAMS, ROOT, NodeFailed, SingleNode
 
@@ -90,7 +91,8 @@ def _in_a_node(arguments: Sequence[str]) -> int:
         checks = ["e2e/node_checks", *_QUIET]
         if code := _pytest(checks, {**os.environ, "E2E_IMAGES_FOLDER": images}):
             return code
-        before, started = traces(), time.monotonic()
+        name, started = name_of_a_node(os.getpid()), time.monotonic()
+        before = traces(name)
         try:
             with SingleNode(sorted(Path(images).glob("*.tar"))) as node:
                 print(
@@ -100,7 +102,7 @@ def _in_a_node(arguments: Sequence[str]) -> int:
         except NodeFailed as error:
             print(error, file=sys.stderr)
             return 1
-    if left := traces() - before:
+    if left := traces(name) - before:
         print("This was left on the machine:", *sorted(left), sep="\n  ", file=sys.stderr)
         return 1
     print("Nothing is left on the machine: no process, mount, interface, route, cgroup or folder.")

@@ -110,8 +110,12 @@ def test_every_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_a_node_leaves_is_seen() -> None:
-    """A folder of ours that was not there before."""
-    before = traces()
-    with tempfile.TemporaryDirectory(prefix=at.PREFIX) as folder:
-        assert f"folder {folder}" in traces() - before
-    assert f"folder {folder}" not in traces()
+    """A folder of its own that was not there before; another node may come meanwhile."""
+    name = at.name_of_a_node(7)
+    before = traces(name)
+    with (
+        tempfile.TemporaryDirectory(prefix=f"{name}-") as folder,
+        tempfile.TemporaryDirectory(prefix=f"{name}0-"),
+    ):
+        assert traces(name) - before == {f"folder {folder}"}
+    assert traces(name) - before == frozenset()

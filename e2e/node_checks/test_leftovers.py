@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.single_node.layout import name_of_a_node
 from e2e.single_node.leftovers import traces
 from e2e.single_node.node import ROOT, SingleNode, clear_after_the_dead
 
@@ -29,7 +30,8 @@ GONE_SECONDS = 30.0
 
 def test_nothing_is_left_by_a_node_that_is_stopped() -> None:
     """Its processes, mounts, interfaces, routes, cgroups and folder go with it; it was Ready in between."""
-    before = traces()
+    name = name_of_a_node(os.getpid())
+    before = traces(name)
     with SingleNode([PAUSE]) as node:
         nodes = subprocess.run(
             node.inside(["kubectl", "get", "nodes"]),
@@ -39,26 +41,26 @@ def test_nothing_is_left_by_a_node_that_is_stopped() -> None:
             check=True,
         )
         assert " Ready " in nodes.stdout
-        assert traces() - before
-    assert traces() - before == frozenset()
+        assert traces(name) - before
+    assert traces(name) - before == frozenset()
 
 
 def test_no_process_outlives_an_owner_that_is_killed() -> None:
     """What a killed owner cannot remove, empty cgroups and files, the next node does."""
-    before = traces()
+    before = traces("no process of a node")
     with subprocess.Popen(
         [sys.executable, "-c", OWNER, PAUSE], cwd=ROOT, stdout=subprocess.PIPE, text=True
     ) as owner:
         assert owner.stdout is not None
         name = owner.stdout.readline().strip()
-        assert any(trace.startswith("process") and name in trace for trace in traces())
+        assert any(trace.startswith("process") for trace in traces(name))
         owner.send_signal(signal.SIGKILL)
     give_up_at = time.monotonic() + GONE_SECONDS
-    while any(not trace.startswith(("cgroup", "folder")) for trace in traces() - before):
-        assert time.monotonic() < give_up_at, sorted(traces() - before)
+    while any(not trace.startswith(("cgroup", "folder")) for trace in traces(name) - before):
+        assert time.monotonic() < give_up_at, sorted(traces(name) - before)
         time.sleep(0.1)
     clear_after_the_dead()
-    assert traces() - before == frozenset()
+    assert traces(name) - before == frozenset()
 
 
 def test_a_node_cannot_reach_anything_outside() -> None:

@@ -19,6 +19,11 @@ PREFIX: Final = "pannier-e2e-"
 """Of every name that a node has outside of its own namespaces: cgroups and folders."""
 
 
+def name_of_a_node(owner: int) -> str:
+    """Name the node of a process."""
+    return f"{PREFIX}{owner}"
+
+
 @dataclass(frozen=True)
 class Programs:
     """Folders that hold the programs of a node."""

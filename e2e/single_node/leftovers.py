@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,9 +13,13 @@ from e2e.single_node import cgroups
 from e2e.single_node import layout as at
 
 
-def traces() -> frozenset[str]:
-    """List mounts, interfaces and routes of this machine, and processes, cgroups and folders of nodes."""
-    return frozenset((*_mounts(), *_network(), *_processes(), *_cgroups(), *_folders()))
+def traces(name: str) -> frozenset[str]:
+    """List mounts, interfaces and routes of this machine, and processes, cgroups and folders of one node.
+
+    Other nodes may come and go beside it.
+    """
+    own = re.compile(rf"{re.escape(name)}(?!\d)")
+    return frozenset((*_mounts(), *_network(), *_processes(own), *_cgroups(own), *_folders(own)))
 
 
 def _mounts() -> Iterator[str]:
@@ -30,7 +35,7 @@ def _network() -> Iterator[str]:
             yield f"{what} {line.split(': ')[1] if what == 'link' else line.strip()}"
 
 
-def _processes() -> Iterator[str]:
+def _processes(own: re.Pattern[str]) -> Iterator[str]:
     """Find whatever is in a node's cgroup, or has its folder among its arguments."""
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
@@ -38,15 +43,17 @@ def _processes() -> Iterator[str]:
                 told = (process / "cgroup").read_text() + (process / "cmdline").read_text()
             except OSError:
                 continue  # it has ended meanwhile
-            if at.PREFIX in told:
+            if own.search(told):
                 yield f"process {process.name} {' '.join(told.split())[:400]}"
 
 
-def _cgroups() -> Iterator[str]:
+def _cgroups(own: re.Pattern[str]) -> Iterator[str]:
     for folder in cgroups.existing(at.PREFIX):
-        yield f"cgroup {folder}"
+        if own.match(folder.name):
+            yield f"cgroup {folder}"
 
 
-def _folders() -> Iterator[str]:
+def _folders(own: re.Pattern[str]) -> Iterator[str]:
     for folder in Path(tempfile.gettempdir()).glob(f"{at.PREFIX}*"):
-        yield f"folder {folder}"
+        if own.match(folder.name):
+            yield f"folder {folder}"

@@ -42,7 +42,7 @@ class SingleNode:
     """A Kubernetes cluster of one node, owned through ``with``; it dies with the process that started it."""
 
     def __init__(self, images: Sequence[Path], programs: Programs = PROGRAMS) -> None:
-        name = f"{at.PREFIX}{os.getpid()}"
+        name = at.name_of_a_node(os.getpid())
         self.layout = Layout(name, Path(tempfile.mkdtemp(prefix=f"{name}-")), programs, images)
         self._outer: subprocess.Popen[bytes] | None = None
         self._first = 0
