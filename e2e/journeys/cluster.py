@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import string
 import subprocess
 import time
@@ -16,7 +15,6 @@ from typing import Any, Final, TypeVar
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 MANIFESTS: Final = Path(__file__).parent / "manifests"
 APPS: Final = Path(__file__).parent / "apps"
-RELEASE: Final = "pannier"
 SYSTEM: Final = "pannier-system"
 _POLL_SECONDS: Final = 0.2
 
@@ -157,8 +155,3 @@ def _path() -> str:
     """The user's, with kubectl, helm and pannier of this checkout first."""
     ours = [ROOT / ".venv" / "bin", ROOT / ".tools" / "controlplane"]
     return os.pathsep.join([*map(str, ours), os.environ.get("PATH", os.defpath)])
-
-
-def has(program: str) -> bool:
-    """Whether a program can be run."""
-    return shutil.which(program, path=_path()) is not None

@@ -13,7 +13,9 @@ def test_rolling_sidecars(installed: Installed, team: str) -> None:
     cluster.group_is("Ready", "user-facts", team)
     with reading(cluster, team) as load:
         before = cluster.pods(team)
-        upgrade = "helm upgrade pannier charts/pannier --namespace pannier-system --reuse-values --wait"
+        upgrade = (
+            "helm upgrade pannier charts/pannier --namespace pannier-system --reset-then-reuse-values --wait"
+        )
         cluster.sh(f"{upgrade} --set sidecar.logLevel=debug")
         cluster.sh(f"kubectl rollout restart deployment/app --namespace {team}")
         cluster.sh(f"kubectl rollout status deployment/app --namespace {team} --timeout=180s")

@@ -103,6 +103,7 @@ class Leader:
                 beside=beside_catalogs(settings.catalog_authority, settings.on_demand_ca),
             )
         )
+        self._publisher.wake = self._wake
         if settings.catalog_feed is not None:
             lent = LeadersPart(self._wake_to_tell, lambda: self.is_complete)
             self.desk = Desk(self._publisher, api, settings, clock, lent)

@@ -38,6 +38,7 @@ from pannier_operator.reporting.status_document import remembered_from, told_bef
 from pannier_operator.work_queue import Done
 
 _log: Final = structlog.stdlib.get_logger(__name__)
+_TAKEN_OUT: Final = Finding("False", "Deleting", "taken out of every catalog")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +229,8 @@ class Reconciler:
             schema=told.get("SchemaAccepted", NOT_SEEN),
             table=farewell.finding,
             ttl=told.get("TTLApplied", NOT_SEEN),
-            published=Finding("False", "Deleting", "taken out of every catalog"),
+            published=_TAKEN_OUT,
+            served=_TAKEN_OUT,
             farewell=farewell.finding,
             under_way=not farewell.stalled,
             stalled=farewell.stalled,

@@ -151,6 +151,7 @@ async def test_10_a_deleted_table_takes_two_deliberate_edits(cluster: Cluster) -
         assert group["metadata"]["finalizers"] == ["pannier.dev/rows"]
         await cluster.delete(name)
         await cluster.told(name, "DeletionBlocked")
+        assert (await cluster.condition(name, "Served"))[1] == "Deleting"
         assert "DeleteTable" not in mutations(cluster)
         await cluster.edit(name, {"storage": UNPROTECTED})
         await cluster.gone(name)

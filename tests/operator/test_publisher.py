@@ -51,6 +51,32 @@ async def test_a_group_reaches_every_namespace_that_may_use_it() -> None:
         assert maps.served("shop") == maps.served("ads") == {"user_facts": ("user-facts", 60)}
 
 
+async def test_who_computes_from_a_group_hears_when_it_comes_and_goes() -> None:
+    """Applied in the order of file names, the one that computes may come first: it is told anew at once."""
+    on_demand = {
+        "service": {"name": "scores", "port": 8080},
+        "inputs": [{"name": "facts", "group": "user_facts", "features": ["visits"]}],
+    }
+    scores = an_entry(
+        "scores",
+        changes={"groupName": "scores", "storage": {"mode": "None"}, "cache": {}, "onDemand": on_demand},
+    )
+    woken: list[Key] = []
+    known = {KEY, scores.key}
+    async with a_publisher(ModelMaps(), known) as publisher:
+        publisher.wake = woken.append
+        (first,) = await publisher.publish(scores)
+        assert first.input_fault is not None
+        assert (first.input_fault.reason, woken) == ("UnknownInputGroup", [])
+        await publisher.publish(an_entry())
+        assert woken == [scores.key]
+        (again,) = await publisher.publish(scores)
+        assert (again.input_fault, woken) == (None, [scores.key])
+        known.remove(KEY)
+        await publisher.withdraw(KEY)
+        assert woken == [scores.key] * 2
+
+
 async def test_what_is_published_is_not_published_again() -> None:
     """A second pass, an edit without effect and a restart write nothing."""
     maps = ModelMaps()

@@ -64,6 +64,8 @@ class Publisher:
         self._since: defaultdict[str, dict[Key, int]] = defaultdict(dict)
         self.told: Callable[[str], None] = lambda _namespace: None
         """Hears of each namespace whose catalog is another than before."""
+        self.wake: Callable[[Key], None] = lambda _key: None
+        """Has a group told anew that another one's edit has given a fault, or taken it."""
         self._losers: dict[str, dict[Key, Key]] = {}
         self._revision_floor: dict[str, int] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
@@ -246,14 +248,19 @@ class Publisher:
                 since[key] = published.revision
         for key in since.keys() - published.groups.keys():
             del since[key]
-        faults = input_graph(published.groups.values()).faults
-        self._input_faults[namespace] = {
-            key: faults[group.group_name]
-            for key, group in published.groups.items()
-            if group.group_name in faults
-        }
         self._published[namespace] = published
+        self._judge_inputs(namespace, published, before)
         self.told(namespace)
+
+    def _judge_inputs(self, namespace: str, published: Published, before: Published) -> None:
+        """Find whose inputs cannot be read now, and have told anew who was fine before, or is fine again."""
+        found, groups = input_graph(published.groups.values()).faults, published.groups.items()
+        faults = {key: found[group.group_name] for key, group in groups if group.group_name in found}
+        known = self._input_faults.get(namespace, {})
+        self._input_faults[namespace] = faults
+        for key in before.groups.keys() & published.groups.keys():
+            if known.get(key) != faults.get(key):
+                self.wake(key)
 
     async def _load(self, namespace: str) -> Published:
         found = await self._maps.read(namespace)

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple, Self
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
 from aiohttp.http import HttpProcessingError, RawResponseMessage
 from aiohttp.streams import StreamReader
 from yarl import URL
@@ -36,6 +37,8 @@ _ADDRESS_SECONDS: Final = 10
 """How long the address of a Service is taken for granted; it changes when the Service is made anew."""
 
 
+_SPOILED: Final = 8
+"""Connections in a row that are given back unused, before a server counts as one that cannot be called."""
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout()
 """The time of a call bounds connecting too."""
 
@@ -92,11 +95,8 @@ class ServerClient:
 
     async def _exchange(self, way: _Way, call: bytes) -> tuple[RawResponseMessage, bytes]:
         """Write a call and read its answer, in a connection that is kept only if it came to its end."""
-        connection = await self._opened.connect(way.request, [], _NO_TIMEOUT)
+        connection, protocol, transport = await self._connection(way)
         try:
-            protocol, transport = connection.protocol, connection.transport
-            if protocol is None or transport is None:
-                raise aiohttp.ServerDisconnectedError
             # not decompressed: a few bytes could become more than there is memory
             protocol.set_response_params(read_until_eof=True, auto_decompress=False)
             transport.write(call)
@@ -106,6 +106,16 @@ class ServerClient:
         finally:
             connection.close()  # which does nothing to one that was released
         return message, answer
+
+    async def _connection(self, way: _Way) -> tuple[Connection, ResponseHandler, asyncio.Transport]:
+        """Connect, or take a connection that idled, if its server has said nothing in it meanwhile."""
+        for _ in range(_SPOILED):
+            connection = await self._opened.connect(way.request, [], _NO_TIMEOUT)
+            protocol, transport = connection.protocol, connection.transport
+            if protocol is not None and transport is not None and not protocol.should_close:
+                return connection, protocol, transport
+            connection.close()
+        raise aiohttp.ServerDisconnectedError("it speaks before it is asked, or hangs up")
 
     async def _read(self, payload: StreamReader) -> bytes:
         """Read a body, and stop where it is too long."""
