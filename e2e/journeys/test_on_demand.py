@@ -60,7 +60,7 @@ def test_on_demand(installed: Installed, team: str) -> None:
     assert again[2] == "l1"
 
     cluster.sh(f"kubectl scale deployment/visit-features --replicas 0 --namespace {team}")
-    cluster.group_is("OnDemandReady=False", "visit-score", team)
+    cluster.group_is("OnDemandReady=False", "visit-score", team, seconds=120)  # looked at once a minute
     group = f"kubectl describe featuregroup visit-score --namespace {team}"
     cluster.eventually("it says why", lambda: "NoEndpoints" in cluster.quiet(group))
     facts, scores, lengths = read(cluster, team)

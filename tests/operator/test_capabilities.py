@@ -45,6 +45,6 @@ def test_every_claim_names_a_test_or_a_file_that_is_there() -> None:
         what, where, shown = (cell.strip() for cell in row.strip("|").split("|"))
         if what == "what" or what.startswith("Not yet"):
             continue
-        files = re.findall(r"`((?:tests|charts)/[^`]+)`", f"{where} {shown}")
+        files = re.findall(r"`((?:tests|charts|e2e)/[^`]+)`", f"{where} {shown}")
         assert files, what
         assert all((ROOT / file).exists() for file in files), row
