@@ -46,6 +46,8 @@ class CatalogIntake:
     def __init__(self, adopt: Callable[[Catalog], None]) -> None:
         self._adopt = adopt
         self._faults: dict[str, tuple[Problem, ...]] = {}
+        self._given: set[str] = set()
+        """Sources that something was served of."""
         self.catalog: Catalog | None = None
         """What is served."""
         self.rejected: tuple[RejectedGroup, ...] = ()
@@ -62,7 +64,13 @@ class CatalogIntake:
     def problems(self) -> tuple[Problem, ...]:
         """Why something that was published is not served; empty while all is well."""
         found = [rejected.problem for rejected in self.rejected]
-        return tuple(found) + tuple(problem for faults in self._faults.values() for problem in faults)
+        for source, faults in self._faults.items():
+            found += [problem for problem in faults if not self._is_early(source, problem)]
+        return tuple(found)
+
+    def _is_early(self, source: str, problem: Problem) -> bool:
+        """Whether a source is only later than another: a kubelet mounts a first catalog after a minute."""
+        return problem.reason == "CatalogMissing" and self.catalog is not None and source not in self._given
 
     def _take(self, files: Mapping[str, bytes], source: str) -> None:
         """Serve these files; raises `SpecInvalid` where they are not above what is served, or unusable.
@@ -94,6 +102,7 @@ class CatalogIntake:
                 _log.exception("catalog_not_adopted")
             self.complain(source, (problem,))
         else:
+            self._given.add(source)
             self.complain(source, ())
             return True
         return False

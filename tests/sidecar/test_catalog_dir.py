@@ -119,6 +119,22 @@ def test_an_optional_volume_that_is_not_there_yet(volume: Volume) -> None:
     assert len(adopted) == 1
 
 
+def test_a_volume_that_is_later_than_the_operator_is_no_problem(volume: Volume) -> None:
+    """A kubelet mounts a namespace's first catalog a minute after it is heard of; one that goes is missed."""
+    directory, _ = _directory(volume)
+    catalog = a_catalog(a_group())
+    directory.look()
+    files = {name: text.encode() for name, text in render(catalog).items()}
+    assert directory.intake.attempt(files, "operator")
+    directory.look()
+    assert directory.intake.problems == ()
+    volume.project(render(a_catalog(a_group(), revision=catalog.revision + 1)))
+    assert directory.look()
+    volume.project({})
+    directory.look()
+    assert _reasons(directory) == ["CatalogUnreadable"]
+
+
 def test_a_directory_that_does_not_exist_is_a_problem_not_a_crash(tmp_path: Path) -> None:
     """Serving goes on without it."""
     directory = CatalogDirectory(tmp_path / "nowhere", CatalogIntake(lambda _: None))
