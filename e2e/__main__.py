@@ -27,6 +27,7 @@ from e2e.single_node.node import PROGRAMS, ROOT, NodeFailed, SingleNode
 
 _IMAGES: Final = ROOT / "tools" / "journey_images.py"
 _JOURNEYS: Final = "e2e/journeys"
+INTERRUPTED: Final = 130
 _QUIET: Final = ("--tb=short",)
 _TOLD: Final = ("--timeout=900", "--capture=no", "--tb=short")
 """Journeys wait for a cluster; what they type and what comes back is their report."""
@@ -34,10 +35,17 @@ _TOLD: Final = ("--timeout=900", "--capture=no", "--tb=short")
 
 def main() -> int:
     """Run them; returns pytest's exit code, or 1 where the node itself failed."""
-    parser = argparse.ArgumentParser(prog="python -m e2e")
-    parser.add_argument("journeys", nargs="*", help="options of pytest, and names of journeys")
+    parser = argparse.ArgumentParser(
+        prog="python -m e2e",
+        description="Journeys on a real Kubernetes node (as root), or in the cluster of KUBECONFIG.",
+        epilog="E2E_LOGS=DIR keeps the node's logs. Further options are pytest's. See e2e/README.md.",
+    )
+    parser.add_argument("journeys", nargs="*", help="files, such as e2e/journeys/test_job.py; default: all")
     parser.add_argument("--control-plane", action="store_true", help="only what needs no node")
     asked, options = parser.parse_known_args()
+    if unknown := [name for name in asked.journeys if not (ROOT / name.partition("::")[0]).exists()]:
+        print(f"There is no {', '.join(unknown)}; journeys are files of {_JOURNEYS}.", file=sys.stderr)
+        return 2
     arguments = [*_TOLD, *(asked.journeys or [_JOURNEYS]), *options]
     if asked.control_plane:
         return _without_node(arguments)
@@ -50,6 +58,10 @@ def main() -> int:
 
 
 def _in_a_cluster_that_is_there(arguments: Sequence[str]) -> int:
+    files = os.environ["KUBECONFIG"].split(os.pathsep)
+    if missing := [file for file in files if not Path(file).exists()]:  # kubectl would ask localhost instead
+        print(f"KUBECONFIG: there is no file {', '.join(missing)}.", file=sys.stderr)
+        return 2
     environment = {**os.environ, "PATH": f"{PROGRAMS.control_plane}:{os.environ.get('PATH', os.defpath)}"}
     asked = subprocess.run(
         ["kubectl", "get", "--raw", "/readyz", "--request-timeout=10s"],
@@ -86,7 +98,7 @@ def _without_node(arguments: Sequence[str]) -> int:
 
 
 def _in_a_node(arguments: Sequence[str]) -> int:
-    with tempfile.TemporaryDirectory(prefix="pannier-images-") as images:
+    with tempfile.TemporaryDirectory(prefix=f"{name_of_a_node(os.getpid())}-images-") as images:
         subprocess.run([sys.executable, _IMAGES, "--output", images], check=True)
         checks = ["e2e/node_checks", *_QUIET]
         if code := _pytest(checks, {**os.environ, "E2E_IMAGES_FOLDER": images}):
@@ -111,7 +123,21 @@ def _in_a_node(arguments: Sequence[str]) -> int:
 
 def _pytest(arguments: Sequence[str], environment: dict[str, str], inside: Sequence[str] = ()) -> int:
     command = [*inside, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    with subprocess.Popen(command, cwd=ROOT, env=environment) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:  # it has been interrupted as well, and puts away what is its own
+            print("\nInterrupted; putting away what was started ...", file=sys.stderr, flush=True)
+            child.wait()
+            return INTERRUPTED
+
+
+def _and_nothing_else() -> int:
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _asked_to_end(_number: int, _frame: FrameType | None) -> None:
@@ -120,4 +146,4 @@ def _asked_to_end(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _asked_to_end)  # so that the node is ended, too
-    sys.exit(main())
+    sys.exit(_and_nothing_else())

@@ -63,8 +63,12 @@ class Cluster:
     def apply(self, manifest: str, *, namespace: str | None = None, **parts: object) -> None:
         """Apply a manifest of the journeys, with its parts filled in."""
         where = f" --namespace {namespace}" if namespace else ""
-        text = self.filled(manifest, **parts)
-        self.sh(f"kubectl apply --filename -{where}", text=text)
+        if not parts:
+            self.sh(f"kubectl apply --filename {(MANIFESTS / manifest).relative_to(ROOT)}{where}")
+            return
+        filled = ", ".join(f"{name}: {part}" for name, part in parts.items())
+        print(f"# {(MANIFESTS / manifest).relative_to(ROOT)} with {filled}")
+        self.sh(f"kubectl apply --filename -{where}", text=self.filled(manifest, **parts))
 
     def filled(self, manifest: str, **parts: object) -> str:
         """Read a manifest of the journeys, with its parts filled in."""
@@ -117,10 +121,12 @@ class Cluster:
     @contextmanager
     def namespace(self, name: str) -> Iterator[str]:
         """Have a namespace for a journey."""
+        print(flush=True)
         self.sh(f"kubectl create namespace {name}")
         try:
             yield name
         finally:
+            print(flush=True)
             self.sh(f"kubectl delete namespace {name} --wait=false --ignore-not-found")
 
     def eventually(self, what: str, look: Callable[[], T], *, seconds: float = 60.0) -> T:
