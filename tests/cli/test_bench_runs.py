@@ -47,11 +47,13 @@ def test_comparison_runs_and_reports_ratios() -> None:
 
 
 def test_the_hop_to_a_feature_server_is_compared_with_bare_aiohttp() -> None:
-    """The same bytes at the same rate; the ratio is that of the medians."""
+    """The same bytes at the same rate, and with a second hop that does nothing; ratios are of the medians."""
     result = bench("on-demand", "--rounds", "1", "--seconds", "0.5", "--rate", "50")["result"]
     (measured,) = result["rounds"]
-    assert min(measured[kind]["count"] for kind in ("bare", "sidecar")) > 5
-    assert result["p50_ratio"] == pytest.approx(measured["sidecar"]["p50_ms"] / measured["bare"]["p50_ms"])
+    assert min(measured[kind]["count"] for kind in ("bare", "forwarder", "sidecar")) > 5
+    p50 = {kind: measured[kind]["p50_ms"] for kind in ("bare", "forwarder", "sidecar")}
+    assert result["p50_ratio"] == pytest.approx(p50["sidecar"] / p50["bare"])
+    assert result["p50_over_forwarder"] == pytest.approx(p50["sidecar"] / p50["forwarder"])
 
 
 def test_a_server_with_wrong_rows_is_not_measured(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 An open loop at a fixed rate, as `pannier_cli.bench.open_loop`: latency counts from when a request was due.
 The feature server answers constant bytes, so what is added is the sidecar's: its own request, the call, the
-check of the answer, and rendering it.
+check of the answer, and rendering it. Beside it bare aiohttp passes requests on to the same feature server: a
+second hop that does nothing, which is what any sidecar costs.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
     """One round: the same rate to each, one after the other."""
 
     bare: Latencies
+    forwarder: Latencies
     sidecar: Latencies
 
 
@@ -70,9 +72,14 @@ class OnDemandResult(msgspec.Struct, frozen=True, kw_only=True):
     rounds: list[Round]
     bare_p50_ms: float
     """Medians of the rounds, as all that follows."""
+    forwarder_p50_ms: float
     sidecar_p50_ms: float
     p50_ratio: float
+    """Sidecar to bare aiohttp."""
     p99_ratio: float
+    p50_over_forwarder: float
+    """Sidecar to a second hop that does nothing."""
+    p99_over_forwarder: float
 
 
 def run(rate: float, seconds: float, rounds: int, directory: Path, tell: Tell) -> OnDemandResult:
@@ -89,12 +96,15 @@ def run(rate: float, seconds: float, rounds: int, directory: Path, tell: Tell) -
         sidecar = owned.enter_context(servers.sidecar(directory / "sidecar", [MANIFEST], flags, None))
         answer = uvloop.run(_once(sidecar.port))
         bare = owned.enter_context(servers.bare(directory / "bare", {ANSWER: answer}, None))
+        url = f"http://{HOST}:{computing.port}/{CALL}"
+        forwarder = owned.enter_context(servers.forwarder(directory / "forwarder", url, None))
         measured = []
         for number in range(rounds):
             tell(f"round {number + 1} of {rounds}: {rate:,.0f} requests/s to each")
             direct = uvloop.run(_load(bare.port, f"/{ANSWER}".encode(), rate, seconds))
+            passed = uvloop.run(_load(forwarder.port, f"/{ANSWER}".encode(), rate, seconds))
             through = uvloop.run(_load(sidecar.port, b"/v1/features/read", rate, seconds))
-            measured.append(Round(bare=direct, sidecar=through))
+            measured.append(Round(bare=direct, forwarder=passed, sidecar=through))
     return _result(rate, measured)
 
 
@@ -102,10 +112,17 @@ def table(result: OnDemandResult) -> Table:
     """Say it to people."""
     what = f"{result.requests_per_second:,.0f} requests/s, {result.rows} rows each"
     lines = grid(what, ">p50", ">p99", ">max")
-    for name, kind in (("bare aiohttp, the same bytes", "bare"), ("sidecar and feature server", "sidecar")):
+    kinds = {
+        "bare aiohttp, the same bytes": "bare",
+        "bare aiohttp that asks the feature server": "forwarder",
+        "sidecar that asks the feature server": "sidecar",
+    }
+    for name, kind in kinds.items():
         figures = (_middle(result.rounds, kind, part) for part in ("p50_ms", "p99_ms", "max_ms"))
         lines.add_row(name, *(f"{figure:.2f} ms" for figure in figures))
-    lines.add_row("ratio", f"{result.p50_ratio:.2f}x", f"{result.p99_ratio:.2f}x", "")
+    lines.add_row("sidecar to bare", f"{result.p50_ratio:.2f}x", f"{result.p99_ratio:.2f}x", "")
+    over = (f"{ratio:.2f}x" for ratio in (result.p50_over_forwarder, result.p99_over_forwarder))
+    lines.add_row("sidecar to the bare second hop", *over, "")
     return lines
 
 
@@ -114,17 +131,21 @@ def _middle(rounds: Sequence[Round], kind: str, part: str) -> float:
 
 
 def _result(rate: float, rounds: list[Round]) -> OnDemandResult:
-    bare, sidecar = (
-        [_middle(rounds, kind, part) for part in ("p50_ms", "p99_ms")] for kind in ("bare", "sidecar")
+    bare, forwarder, sidecar = (
+        [_middle(rounds, kind, part) for part in ("p50_ms", "p99_ms")]
+        for kind in ("bare", "forwarder", "sidecar")
     )
     return OnDemandResult(
         requests_per_second=rate,
         rows=ROWS,
         rounds=rounds,
         bare_p50_ms=bare[0],
+        forwarder_p50_ms=forwarder[0],
         sidecar_p50_ms=sidecar[0],
         p50_ratio=sidecar[0] / bare[0],
         p99_ratio=sidecar[1] / bare[1],
+        p50_over_forwarder=sidecar[0] / forwarder[0],
+        p99_over_forwarder=sidecar[1] / forwarder[1],
     )
 
 

@@ -75,6 +75,13 @@ def bare(directory: Path, bodies: Mapping[str, bytes], cores: Cores) -> Child:
     return Child("bare", command, directory, port, lambda: http_status(port, "/") > 0, cores)
 
 
+def forwarder(directory: Path, url: str, cores: Cores) -> Child:
+    """Pass requests on to another server with nothing but aiohttp."""
+    port = free_port()
+    command = [sys.executable, "-m", "pannier_cli.bench.bare", str(port), url]
+    return Child("forwarder", command, directory, port, lambda: http_status(port, "/") > 0, cores)
+
+
 def redis(directory: Path, cores: Cores) -> Child:
     """Run Redis without persistence."""
     port = free_port()
