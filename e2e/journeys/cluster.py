@@ -109,7 +109,7 @@ class Cluster:
             f"kubectl exec --namespace {namespace} {pod} --container app -- pannier {command} --json"
         )
 
-    def group_is(self, condition: str, name: str, namespace: str, *, seconds: int = 60) -> None:
+    def group_is(self, condition: str, name: str, namespace: str, *, seconds: int = 120) -> None:
         """Wait for a condition of a FeatureGroup; where it does not come, show what stands in its place."""
         group = f"featuregroup/{name} --namespace {namespace}"
         try:

@@ -244,6 +244,9 @@ class Operator:
     def _not_ready(self) -> str | None:
         if self._leader is not None and not self._leader.is_complete:
             return "the groups are being listed"
+        for what, server in (("webhook", self._webhook), ("catalog endpoint", self._feed)):
+            if server is not None and not server.is_serving:
+                return f"the {what} has no certificate yet: see --admission-certificate"
         return self._not_alive()
 
     def _gauges(self) -> Mapping[str, float]:

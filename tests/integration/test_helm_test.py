@@ -49,7 +49,7 @@ def run_as_kubelet(pod: Object, service: str, url: str) -> tuple[int, str]:
     """Run a pod's command, its Service being at ``url``; gives exit code and output."""
     (container,) = pod["spec"]["containers"]
     program, *flags = container["command"]
-    assert program == "python"
+    assert program == "python3"
     arguments = [url if argument == service else argument for argument in container["args"]]
     assert arguments != container["args"], "it asks somebody else"
     done = subprocess.run(

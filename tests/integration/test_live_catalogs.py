@@ -229,6 +229,29 @@ async def test_a_replica_that_stands_by_says_so_and_takes_over(
             await serve(cluster, running, 10)
 
 
+async def test_a_replica_is_ready_once_it_can_be_asked(cluster: Cluster, operator: FeedingOperator) -> None:
+    """A certificate may be mounted a minute after the start: until then no Service leads there."""
+    texts = {name: file.read_text() for name, file in operator.files.items()}
+    for file in operator.files.values():
+        file.unlink()
+    async with operator.running(cluster) as process:
+
+        async def readiness() -> tuple[int, str]:
+            return await asyncio.to_thread(process.ask, "/readyz")
+
+        async def says(what: str) -> bool:
+            return what in (await readiness())[1]
+
+        await cluster.until(lambda: says("has no certificate yet"))
+        for name, file in operator.files.items():
+            file.write_text(texts[name])
+
+        async def is_ready() -> bool:
+            return (await readiness())[0] == OK
+
+        await cluster.until(is_ready)
+
+
 async def test_the_authority_is_published_beside_the_catalog_and_renewed(
     cluster: Cluster, operator: FeedingOperator
 ) -> None:

@@ -181,6 +181,18 @@ async def test_a_young_pod_counts_if_it_was_there_before_what_is_published() -> 
     assert await it.judge() == "Served"
 
 
+async def test_a_list_of_pods_from_before_an_edit_says_nothing_of_it() -> None:
+    """A pod that came after the list and before the edit serves what was before it."""
+    it = Watching()
+    assert (await it.judge(), it.pods.looks) == ("NoSidecars", 1)
+    it.pods.found = [it.pod("between", timedelta(0))]
+    it.clock.advance(1)
+    it.published.revision = int(it.clock.now().timestamp() * 1_000)
+    it.clock.advance(1)
+    assert (await it.judge(), it.pods.looks) == ("SidecarsSilent", 2)
+    assert (await it.judge(), it.pods.looks) == ("SidecarsSilent", 2)
+
+
 async def test_pods_are_not_listed_while_somebody_is_known_to_lag() -> None:
     """The answer is no already."""
     it = Watching()

@@ -10,7 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from pannier_operator.catalogs.group_index import Key
 from pannier_operator.clock import Clock
@@ -45,6 +45,15 @@ class HasPods(Protocol):
         ...
 
 
+class _Listed(NamedTuple):
+    """The pods of a namespace as they were once."""
+
+    at: datetime
+    when: float
+    """The same moment by the monotonic clock."""
+    pods: Sequence[InjectedPod]
+
+
 class ServedWatch:
     """The leader's part; it owns nothing, and ends when its task is cancelled."""
 
@@ -69,7 +78,7 @@ class ServedWatch:
         self._open: dict[Key, tuple[str, list[str]]] = {}
         """Groups that are not known to be served -> their names, and the namespaces they wait in."""
         self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
-        self._listed: dict[str, tuple[float, Sequence[InjectedPod]]] = {}
+        self._listed: dict[str, _Listed] = {}
 
     async def judge(self, key: Key, group_name: str, before: Finding | None) -> Finding:
         """Say whether a group is served as published; ``before``: what was told of this very version."""
@@ -121,14 +130,20 @@ class ServedWatch:
         """Add the pods that nothing is heard of."""
         if self._pods is None:
             return one
-        when, pods = self._listed.get(one.namespace, (float("-inf"), ()))
-        if self._clock.monotonic() - when >= LISTED_SECONDS:
-            pods = await self._pods.injected(one.namespace)
-            self._listed[one.namespace] = (self._clock.monotonic(), pods)
-        # made later than both: it mounted what is published (revisions are milliseconds)
-        settled = max(self._clock.now() - YOUNG, datetime.fromtimestamp(one.revision / 1_000, UTC))
+        published = datetime.fromtimestamp(one.revision / 1_000, UTC)  # revisions are milliseconds
+        pods = await self._injected(self._pods, one.namespace, published)
+        # made later than both: it mounted what is published
+        settled = max(self._clock.now() - YOUNG, published)
         silent = [pod.name for pod in pods if pod.name not in one.sidecars and pod.created <= settled]
         return Consumers(one.namespace, one.revision, one.sidecars, silent)
+
+    async def _injected(self, pods: HasPods, namespace: str, since: datetime) -> Sequence[InjectedPod]:
+        """List pods, unless that was done a moment ago, after ``since``: an older list lacks the youngest."""
+        known = self._listed.get(namespace)
+        if known is None or known.at <= since or self._clock.monotonic() - known.when >= LISTED_SECONDS:
+            at, when = self._clock.now(), self._clock.monotonic()
+            known = self._listed[namespace] = _Listed(at, when, await pods.injected(namespace))
+        return known.pods
 
     def _note(self, key: Key, group_name: str, *, is_served: bool) -> None:
         _, left = self._open.pop(key, ("", []))
