@@ -14,7 +14,7 @@ from tests.consistency.weather import LATE, READS, Forecast
 
 pytestmark = [pytest.mark.redis, pytest.mark.dynamodb, pytest.mark.slow, pytest.mark.timeout(300)]
 
-ROUNDS: Final = 5
+ROUNDS: Final = 12
 
 
 class Hunt(NamedTuple):
