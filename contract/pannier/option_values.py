@@ -39,6 +39,8 @@ class Address(NamedTuple):
 
 def address(text: str) -> Address:
     """``HOST:PORT``; IPv6 in brackets."""
+    if "://" in text:
+        raise ValueError(f"{text!r} is a URL; an address is HOST:PORT, such as 127.0.0.1:8470")
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise ValueError(f"{text!r} is no HOST:PORT, such as 127.0.0.1:8470 or [::1]:8470")

@@ -192,7 +192,9 @@ def test_a_missing_secret_file_is_named(tmp_path: Path) -> None:
     assert "gone" in message
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1", ":8470", "127.0.0.1:", "127.0.0.1:65536", "::1:8470", "a:b"])
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", ":8470", "127.0.0.1:", "127.0.0.1:65536", "::1:8470", "a:b", "http://a:1"]
+)
 def test_no_addresses(text: str) -> None:
     """Host and port are both needed, IPv6 in brackets."""
     assert (
