@@ -62,7 +62,7 @@ def _in_a_cluster_that_is_there(arguments: Sequence[str]) -> int:
     if missing := [file for file in files if not Path(file).exists()]:  # kubectl would ask localhost instead
         print(f"KUBECONFIG: there is no file {', '.join(missing)}.", file=sys.stderr)
         return 2
-    environment = {**os.environ, "PATH": f"{PROGRAMS.control_plane}:{os.environ.get('PATH', os.defpath)}"}
+    environment = _environment()
     asked = subprocess.run(
         ["kubectl", "get", "--raw", "/readyz", "--request-timeout=10s"],
         env=environment,
@@ -87,14 +87,18 @@ def _without_node(arguments: Sequence[str]) -> int:
         return 0
     print("Journeys that need a control plane only; the others need a node and are deselected.", flush=True)
     with Etcd() as etcd, ApiServer(etcd) as server:
-        programs = f"{PROGRAMS.control_plane}:{os.environ.get('PATH', os.defpath)}"
-        environment = {
-            **os.environ,
-            "PATH": programs,
-            "KUBECONFIG": str(server.admin.kubeconfig),
-            "E2E_CONTROL_PLANE_ONLY": "1",
-        }
+        environment = _environment(
+            KUBECONFIG=str(server.admin.kubeconfig),
+            HOME=str(server.directory),  # kubectl and helm would write into the user's own
+            E2E_CONTROL_PLANE_ONLY="1",
+        )
         return _pytest([*arguments, "-m", "control_plane"], environment)
+
+
+def _environment(**more: str) -> dict[str, str]:
+    """Variables for journeys beside a control plane: kubectl is that which came with it."""
+    kubectl = os.environ.get("KUBEBUILDER_ASSETS") or PROGRAMS.control_plane
+    return {**os.environ, "PATH": f"{kubectl}:{os.environ.get('PATH', os.defpath)}", **more}
 
 
 def _in_a_node(arguments: Sequence[str]) -> int:
@@ -130,9 +134,12 @@ def _pytest(arguments: Sequence[str], environment: dict[str, str], inside: Seque
             print("\nInterrupted; putting away what was started ...", file=sys.stderr, flush=True)
             child.wait()
             return INTERRUPTED
+        except BaseException:
+            child.send_signal(signal.SIGINT)  # it puts away what is its own; then so do we
+            raise
 
 
-def _and_nothing_else() -> int:
+def _interruptible() -> int:
     try:
         return main()
     except KeyboardInterrupt:
@@ -146,4 +153,4 @@ def _asked_to_end(_number: int, _frame: FrameType | None) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, _asked_to_end)  # so that the node is ended, too
-    sys.exit(_and_nothing_else())
+    sys.exit(_interruptible())

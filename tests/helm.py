@@ -51,6 +51,23 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> str:
     return done.stdout
 
 
+def every_value_is_described(chart: Path) -> None:
+    """Assert that values.yaml and its schema name the same values, each with a description."""
+    schema = json.loads((chart / "values.schema.json").read_text())
+    defaults = yaml.safe_load((chart / "values.yaml").read_text())
+
+    def compare(node: Object, values: Any, path: str) -> None:
+        for name, child in node["properties"].items():
+            here = f"{path}.{name}"
+            assert child.get("description"), here
+            assert name in values or here == ".global", here
+            if "properties" in child:
+                compare(child, values[name], here)
+        assert values.keys() <= node["properties"].keys(), path
+
+    compare(schema, defaults, "")
+
+
 def render(
     values: Mapping[str, Any] | None = None,
     *,

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 _SIZE: Final = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([KMGT]?i?B?)", re.IGNORECASE)
 _POWERS: Final = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 _MAX_PORT: Final = 65_535
+_SERVICE: Final = re.compile(r"[a-z0-9][-a-z0-9]{0,62}\.[a-z0-9][-a-z0-9]{0,62}")
 
 
 class Address(NamedTuple):
@@ -49,6 +51,17 @@ def address(text: str) -> Address:
     elif ":" in host:
         raise ValueError(f"{text!r}: an IPv6 host needs brackets, such as [::1]:8470")
     return Address(host, int(port))
+
+
+def addresses_by_service(text: str) -> Mapping[str, Address]:
+    """Parse ``name.namespace=HOST:PORT,...``: where Services are that no cluster's DNS knows."""
+    found = {}
+    for pair in filter(None, text.split(",")):
+        service, equals, where = pair.strip().partition("=")
+        if not equals or not _SERVICE.fullmatch(service):
+            raise ValueError(f"{pair!r} is no NAME.NAMESPACE=HOST:PORT, such as clock.default=127.0.0.1:9000")
+        found[service] = address(where)
+    return MappingProxyType(found)
 
 
 def size_bytes(text: str) -> int:

@@ -158,6 +158,5 @@ class Cluster:
 
 
 def _path() -> str:
-    """The user's, with kubectl, helm and pannier of this checkout first."""
-    ours = [ROOT / ".venv" / "bin", ROOT / ".tools" / "controlplane"]
-    return os.pathsep.join([*map(str, ours), os.environ.get("PATH", os.defpath)])
+    """The user's, with helm and pannier of this checkout first."""
+    return os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)])

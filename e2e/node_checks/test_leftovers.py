@@ -68,7 +68,11 @@ def test_a_node_cannot_reach_anything_outside() -> None:
     with SingleNode([PAUSE]) as node:
         for address in ("192.0.2.1", "8.8.8.8"):
             asked = subprocess.run(
-                node.inside(["ip", "route", "get", address]), capture_output=True, text=True, check=False
+                node.inside(["ip", "route", "get", address]),
+                env=node.environment(),
+                capture_output=True,
+                text=True,
+                check=False,
             )
             assert asked.returncode, asked.stdout
             assert "unreachable" in asked.stderr

@@ -47,6 +47,8 @@ def _delegate(root: Path, folder: Path) -> None:
 
 def existing(prefix: str, root: Path = ROOT) -> Iterator[Path]:
     """Folders of nodes in every hierarchy, also in those of others: runc writes to v2's beside v1's."""
+    if not root.is_dir():
+        return
     for place in [root, *(folder for folder in root.iterdir() if folder.is_dir())]:
         yield from sorted(place.glob(f"{prefix}*/"))
 

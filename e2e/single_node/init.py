@@ -8,7 +8,6 @@ Everything it changes is in namespaces of its own. Parts run until one of them e
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -156,6 +155,4 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    if shutil.which("ip") is None:
-        raise SystemExit("ip is missing")
     sys.exit(main(sys.argv[1:]))

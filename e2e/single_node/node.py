@@ -72,7 +72,7 @@ class SingleNode:
 
     def environment(self) -> dict[str, str]:
         """Variables by which kubectl and the like find this cluster, and nothing of the user's own."""
-        path = f"{self.layout.programs.control_plane}:{os.environ.get('PATH', os.defpath)}"
+        path = f"{self.layout.programs.path}:{os.environ.get('PATH', os.defpath)}"
         return {
             **os.environ,
             "PATH": path,

@@ -6,16 +6,13 @@ The others are `pannier.option_values`. `secret_url` reads the file that ``@FILE
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from pannier.option_values import Address, address, path_text
+from pannier.option_values import path_text
 
 _REDIS_DATABASE: Final = re.compile(r"(?:/[0-9]{0,6})?")
-_SERVICE: Final = re.compile(r"[a-z0-9][-a-z0-9]{0,62}\.[a-z0-9][-a-z0-9]{0,62}")
 REDIS_SCHEMES: Final = ("redis", "rediss", "redis+cluster", "rediss+cluster")
 
 
@@ -55,17 +52,6 @@ class SecretUrl:
 def directory_path(text: str) -> Path:
     """Parse a path; whether it is there is seen when it is used."""
     return Path(path_text(text)).expanduser()
-
-
-def addresses_by_service(text: str) -> Mapping[str, Address]:
-    """Parse ``name.namespace=HOST:PORT,...``: where Services are that no cluster's DNS knows."""
-    found = {}
-    for pair in filter(None, text.split(",")):
-        service, equals, where = pair.strip().partition("=")
-        if not equals or not _SERVICE.fullmatch(service):
-            raise ValueError(f"{pair!r} is no NAME.NAMESPACE=HOST:PORT, such as clock.default=127.0.0.1:9000")
-        found[service] = address(where)
-    return MappingProxyType(found)
 
 
 def secret_url(text: str) -> SecretUrl:

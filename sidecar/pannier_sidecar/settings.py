@@ -15,7 +15,7 @@ from pannier import option_values as values
 from pannier.option_values import Address
 from pannier.options import LOGGING, LogFormat, Option, SettingsInvalid, parse_options
 from pannier_sidecar.setting_rules import StoreKind, across, default_store
-from pannier_sidecar.setting_values import SecretUrl, addresses_by_service, directory_path, secret_url
+from pannier_sidecar.setting_values import SecretUrl, directory_path, secret_url
 
 DEFAULT_HTTP: Final = Address("127.0.0.1", 8470)
 
@@ -213,7 +213,7 @@ OPTIONS: Final = (
     Option(
         "on_demand_at",
         "NAME.NAMESPACE=HOST:PORT,...",
-        addresses_by_service,
+        values.addresses_by_service,
         "",
         "Where the Services of feature servers are outside of a cluster. For development only.",
     ),

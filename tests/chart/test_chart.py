@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from tests.helm import (
     HelmRefused,
     Object,
     arguments_of,
+    every_value_is_described,
     helm,
     pick,
     render,
@@ -306,19 +306,7 @@ def test_bad_values_are_refused_by_name(values: dict[str, Any], words: str) -> N
 
 def test_every_value_has_a_default_and_a_meaning() -> None:
     """values.yaml and its schema name the same values, each with a description."""
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
-
-    def compare(node: dict[str, Any], values: Any, path: str) -> None:
-        for name, child in node["properties"].items():
-            here = f"{path}.{name}"
-            assert child.get("description"), here
-            assert name in values or here == ".global", here
-            if "properties" in child:
-                compare(child, values[name], here)
-        assert values.keys() <= node["properties"].keys(), path
-
-    compare(schema, defaults, "")
+    every_value_is_described(CHART)
 
 
 def test_the_reference_lists_every_value() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,16 @@ from typing import Any
 import pytest
 import yaml
 from reference_pages import values_table
-from tests.helm import FEATURE_SERVER_CHART, ROOT, HelmRefused, Object, helm, pick, render
+from tests.helm import (
+    FEATURE_SERVER_CHART,
+    ROOT,
+    HelmRefused,
+    Object,
+    every_value_is_described,
+    helm,
+    pick,
+    render,
+)
 
 from pannier_ondemand.__main__ import main
 
@@ -205,19 +213,7 @@ def test_bad_values_are_refused_by_name(values: dict[str, Any], words: str) -> N
 
 def test_every_value_has_a_default_and_a_meaning() -> None:
     """values.yaml and its schema name the same values, each with a description."""
-    schema = json.loads((FEATURE_SERVER_CHART / "values.schema.json").read_text())
-    defaults = yaml.safe_load((FEATURE_SERVER_CHART / "values.yaml").read_text())
-
-    def compare(node: dict[str, Any], values: Any, path: str) -> None:
-        for name, child in node["properties"].items():
-            here = f"{path}.{name}"
-            assert child.get("description"), here
-            assert name in values or here == ".global", here
-            if "properties" in child:
-                compare(child, values[name], here)
-        assert values.keys() <= node["properties"].keys(), path
-
-    compare(schema, defaults, "")
+    every_value_is_described(FEATURE_SERVER_CHART)
 
 
 def test_the_reference_lists_every_value() -> None:

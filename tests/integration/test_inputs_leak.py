@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-import redis.asyncio
 from structlog.testing import capture_logs
 from tests.builders import a_group
 from tests.integration.feature_server import a_computed_group, a_feature_server, scored
+from tests.integration.redis_commands import commands_of
 from tests.integration.serving import serving, until
 
 from pannier_sidecar.api.problems import RequestRefused
@@ -24,19 +23,8 @@ def _part(name: str, part: int) -> dict[str, Any]:
 @pytest.mark.redis
 async def test_a_group_with_inputs_leaves_no_command_of_its_own(tmp_path: Path, redis_url: str) -> None:
     """Redis and L3 hear of the rows that it reads, and never of it, its ids or what it computed."""
-    commands: list[str] = []
-    monitored, heard = asyncio.Event(), commands.append
-
-    async def listen() -> None:
-        async with redis.asyncio.from_url(redis_url) as client, client.monitor() as monitor:
-            monitored.set()
-            async for command in monitor.listen():
-                heard(str(command["command"]))
-
-    listening = asyncio.create_task(listen())
-    await monitored.wait()
     pair = a_computed_group("secret", on_demand={"inputs": [_part("left", 0), _part("right", 1)]})
-    async with a_feature_server(scored) as server:
+    async with commands_of(redis_url) as commands, a_feature_server(scored) as server:
         with capture_logs() as logs:
             async with serving(
                 tmp_path,
@@ -57,7 +45,6 @@ async def test_a_group_with_inputs_leaves_no_command_of_its_own(tmp_path: Path, 
                 await core.settle()
         # inputs did reach Redis: else silence about the group would show nothing
         await until(lambda: any("clicks" in command and "whose" in command for command in commands))
-        listening.cancel()
     text = "\n".join(commands) + str(logs)
     for word in ("secret", "home:whose", "score"):
         assert word not in text, word

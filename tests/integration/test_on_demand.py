@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis.asyncio
 from structlog.testing import capture_logs
 from tests.builders import a_group
 from tests.integration.feature_server import (
@@ -18,6 +17,7 @@ from tests.integration.feature_server import (
     never,
     scored,
 )
+from tests.integration.redis_commands import commands_of
 from tests.integration.serving import Core, serving, until
 
 from pannier.trace_context import enter_trace
@@ -253,19 +253,8 @@ async def test_stale_answers_stand_in_where_the_policy_says_so(tmp_path: Path) -
 @pytest.mark.redis
 async def test_nothing_of_it_reaches_redis_or_the_store_or_the_log(tmp_path: Path, redis_url: str) -> None:
     """No command names the group or its ids, though the same request makes Redis and L3 busy with others."""
-    commands: list[str] = []
-    monitored, heard = asyncio.Event(), commands.append
-
-    async def listen() -> None:
-        async with redis.asyncio.from_url(redis_url) as client, client.monitor() as monitor:
-            monitored.set()
-            async for command in monitor.listen():
-                heard(str(command["command"]))
-
-    listening = asyncio.create_task(listen())
-    await monitored.wait()
     groups = a_group(), a_computed_group(**CACHED), a_computed_group("secret")
-    async with a_feature_server(scored) as server:
+    async with commands_of(redis_url) as commands, a_feature_server(scored) as server:
         with capture_logs() as logs:
             async with serving(
                 tmp_path, *groups, redis_url=redis_url, listen_url=redis_url, feature_servers=server.services
@@ -273,7 +262,6 @@ async def test_nothing_of_it_reaches_redis_or_the_store_or_the_log(tmp_path: Pat
                 await ask_everything(core)
                 await core.settle()
         await until(lambda: any("clicks" in command for command in commands))
-        listening.cancel()
     text = "\n".join(commands) + str(logs)
     for word in ("secret", "score", "whose"):
         assert word not in text, word

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pannier import option_values as values
-from pannier.option_values import Address, address
 from pannier.options import Option
 from pannier.spec_base import DNS_LABEL_PATTERN
 
 ANY: Final = "*"
-_SERVICE: Final = re.compile(r"[a-z0-9][-a-z0-9]{0,62}\.[a-z0-9][-a-z0-9]{0,62}")
 
 
 class Permission(NamedTuple):
@@ -38,17 +33,6 @@ def permissions(text: str) -> frozenset[Permission]:
     return frozenset(found)
 
 
-def services_elsewhere(text: str) -> Mapping[str, Address]:
-    """Parse ``name.namespace=HOST:PORT,...``: where Services are that no cluster's DNS knows."""
-    found = {}
-    for part in filter(None, text.split(",")):
-        service, equals, where = part.strip().partition("=")
-        if not equals or not _SERVICE.fullmatch(service):
-            raise ValueError(f"{part!r} is no NAME.NAMESPACE=HOST:PORT, such as clock.default=127.0.0.1:9000")
-        found[service] = address(where)
-    return MappingProxyType(found)
-
-
 ON_DEMAND: Final = (
     Option(
         "on_demand_services",
@@ -69,7 +53,7 @@ ON_DEMAND: Final = (
     Option(
         "on_demand_at",
         "NAME.NAMESPACE=HOST:PORT,...",
-        services_elsewhere,
+        values.addresses_by_service,
         "",
         "Where the Services of feature servers are outside of a cluster. For development only.",
     ),
